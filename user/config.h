@@ -11,7 +11,7 @@
  *       service_name: shop          # rename; also service_namespace
  *   routes:
  *     - service: "shop*"            # glob, default "*"
- *       patterns: ["/users/{id}", "/static/*"]
+ *       patterns: ["/users/{id}", "/files/{name}"]
  */
 #pragma once
 

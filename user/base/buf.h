@@ -35,6 +35,8 @@ void buf_u64(struct buf *b, uint64_t v);
 void buf_json(struct buf *b, struct str s);
 /* For terminals and logs: printable UTF-8 as it is, everything else as \xNN. */
 void buf_escaped(struct buf *b, struct str s);
+/* As buf_escaped, for use between double quotes: '"' and '\\' get a '\\' in front. */
+void buf_quoted(struct buf *b, struct str s);
 /* Valid UTF-8, with U+FFFD for what is not. */
 void buf_utf8(struct buf *b, struct str s);
 static inline struct str buf_view(const struct buf *b)

@@ -23,7 +23,7 @@ struct metrics_options {
 	const double *size_bounds; /* bytes */
 	size_t n_size_bounds;
 	size_t max_series;
-	uint64_t ttl_ns;
+	uint64_t ttl_ns; /* 0: series stay for good */
 	bool server_address_on_server; /* attr_server_address/port on ROLE_SERVER too */
 };
 
@@ -59,6 +59,8 @@ struct metrics_stats {
 	uint64_t overflowed;	 /* calls and sums recorded in an overflow group */
 	uint64_t untimed;	 /* calls kept out of the duration histogram: a time is unknown */
 	uint64_t evicted;	 /* groups evicted by age */
+	uint64_t lost;		 /* calls and sums that are in no series: no memory for one, or a gauge past the budget */
+	uint64_t refused;	 /* values no sum can hold: NaN, infinity, a counter going down */
 };
 void metrics_get_stats(const struct metrics *m, struct metrics_stats *ret);
 

@@ -66,6 +66,7 @@ struct call {
 
 	struct str path;	 /* what a route is learned from; empty: no route. Set by the decoder */
 	struct str route;	 /* the low-cardinality template; set by enrichment */
+	bool route_overflow;	 /* the service's budget of routes is used up: goes to the overflow series; set by enrichment */
 
 	struct net_addr local, peer;
 	uint32_t pid, tid;	 /* of the task that read or wrote the request's first byte */

@@ -76,7 +76,13 @@ struct snapshot {
 	size_t n_families;
 	struct service **services; /* all services that have a point, or were seen lately: for target_info */
 	size_t n_services;
-	void *arena; /* what points and buckets live in */
+	void *arena; /* one malloc() block with families, bounds, points, buckets and the services array in it */
 };
+/*
+ * Ownership: the maker allocates the struct and the arena by malloc() and takes one
+ * reference per point on its service (unless NULL) and its labels, and one per entry of
+ * `services`. The last snapshot_unref() gives all of them back and frees both blocks.
+ * Nothing in a snapshot may point into the live table, except family.inst.
+ */
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* NULL is fine */

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Rung 1: the socket layer's own tracepoints (kernel 6.3: "net: sock: add tracepoint for send recv length"). They fire for
+ * sockets only, whichever system call or kernel path moved the bytes, with the socket in hand.
+ */
+#include "bpf/lib/conn.h"
+
+/* The socket's own sequence numbers tell what passed unseen: splice out of a socket fires no hook. */
+static __always_inline void see_gap(struct sock *sk, struct sonde_conn *c, __u32 dir, __u32 n)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u32 seq, missed;
+
+	if (!tp)
+		return;
+	seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
+	missed = seq - c->tcp_seq[dir] - n;
+	/* more than half the space back: another thread was faster, not a gap */
+	if (c->flags & CONN_SEQ && c->tcp_seq[dir] && missed && missed < (1U << 31) && missed > 1) {
+		c->pos[dir] += missed;
+		stat_add(STAT_SPLICED_BYTES, missed);
+		proc_flag(c->tgid, PROC_SPLICED);
+	}
+	c->tcp_seq[dir] = seq;
+	c->flags |= CONN_SEQ;
+}
+
+/* Whether a connection that we meet in the middle has in truth only now begun. */
+static __always_inline bool is_fresh(struct sock *sk, __u32 dir, __u32 n)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u32 received, sent;
+
+	if (!tp)
+		return false;
+	/* each counter may hold the SYN or FIN too */
+	received = tp->copied_seq - (tp->rcv_nxt - (__u32)tp->bytes_received);
+	sent = tp->write_seq - (tp->snd_una - (__u32)tp->bytes_acked);
+	if (dir == DIR_RECV)
+		received -= n;
+	else
+		sent -= n;
+	return received <= 1 && sent <= 1;
+}
+
+static __always_inline bool may_read(struct sonde_conn *c, __u32 tgid)
+{
+	int verdict;
+
+	if (c && c->tgid == tgid && c->gen == live.rules_gen && c->id)
+		return true;
+	verdict = judge(bpf_get_current_task(), tgid);
+	if (verdict == VERDICT_PENDING)
+		stat_add(STAT_UNJUDGED, 1);
+	return verdict == VERDICT_READ;
+}
+
+static __always_inline struct sonde_conn *conn_join(struct sock *sk, struct sonde_conn *c, __u32 tgid, __u32 dir, __u32 n)
+{
+	if (!c)
+		c = conn_make(sk);
+	if (!c)
+		return NULL;
+	c->tgid = tgid;
+	c->gen = live.rules_gen;
+	if (!c->id) {
+		c->id = conn_new_id();
+		if (sk->__sk_common.skc_family != AF_UNIX && is_fresh(sk, dir, n))
+			c->flags |= CONN_FROM_START;
+	}
+	return c;
+}
+
+static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
+{
+	struct passed p = { .dir = dir, .n = ret, .wait_ns = ~0ULL };
+	struct sonde_conn *c;
+	__u32 tgid;
+
+	if (ret < 0 || flags & (MSG_OOB | MSG_ERRQUEUE) || (dir == DIR_RECV && flags & MSG_PEEK) || !sock_is_stream(sk))
+		return 0;
+	c = conn_of(sk);
+	if (c && c->flags & CONN_IGNORED)
+		return 0;
+	if (!ret) {
+		/* the peer's end was read: on a unix socket the only sign of it */
+		if (c && dir == DIR_RECV && c->flags & CONN_ANNOUNCED && sk->__sk_common.skc_family == AF_UNIX)
+			conn_end(c, END_PEER_FIN, 0);
+		return 0;
+	}
+	tgid = bpf_get_current_pid_tgid() >> 32;
+	if (!tgid)
+		return 0;
+	if (!may_read(c, tgid)) {
+		if (c) {
+			/* bytes of an excluded program on a socket that it shares with one that is read */
+			c->pos[dir] += ret;
+			c->tcp_seq[dir] = 0;
+		}
+		return 0;
+	}
+	c = conn_join(sk, c, tgid, dir, ret);
+	if (!c)
+		return 0;
+	if (dir == DIR_RECV) {
+		p.start_ns = bpf_ktime_get_ns();
+		if (c->ready_ns && c->ready_ns != ~0ULL && p.start_ns > c->ready_ns)
+			p.wait_ns = p.start_ns - c->ready_ns;
+	} else {
+		p.start_ns = c->send_ns;
+		c->send_ns = 0;
+		/* without the hook on the send's beginning, a send that fits a socket buffer began just now */
+		if (!p.start_ns && (__u32)ret <= 16384)
+			p.start_ns = bpf_ktime_get_ns();
+	}
+	see_gap(sk, c, dir, ret);
+	if (dir == DIR_RECV && settings.has_data_ready) {
+		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+		/* what is left has come at a time that we do not know */
+		c->ready_ns = tp && tp->copied_seq != tp->rcv_nxt ? ~0ULL : 0;
+	}
+	conn_bytes(sk, c, &p);
+	return 0;
+}
+
+SEC("?tp_btf/sock_send_length")
+int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
+{
+	__u64 t = run_begin();
+
+	moved(sk, ret, flags, DIR_SEND);
+	run_end(RUN_SOCK_SEND, t);
+	return 0;
+}
+
+SEC("?tp_btf/sock_recv_length")
+int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
+{
+	__u64 t = run_begin();
+
+	/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older */
+	if (!(flags & MSG_TRUNC))
+		moved(sk, ret, flags, DIR_RECV);
+	run_end(RUN_SOCK_RECV, t);
+	return 0;
+}
+
+/* When data arrives: the wait until the program reads it. 6.3 ("net-tracepoint: introduce sk_data_ready"). */
+SEC("?tp_btf/sk_data_ready")
+int BPF_PROG(sock_data_ready, struct sock *sk)
+{
+	struct sonde_conn *c;
+
+	if (!sock_is_stream(sk))
+		return 0;
+	c = conn_of(sk);
+	if (!c || c->ready_ns || c->flags & (CONN_IGNORED | CONN_LISTENER))
+		return 0;
+	c->ready_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* When a send begins: sock_send_length fires at its end, behind the answer if the peer is quick. */
+SEC("?tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(sock_send_start, struct sock *sk)
+{
+	struct sonde_conn *c = conn_of(sk);
+
+	if (c && !c->send_ns && !(c->flags & CONN_IGNORED))
+		c->send_ns = bpf_ktime_get_ns();
+	return 0;
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Life of TCP connections by their state changes. A listener's storage is cloned into its
+ * children (BPF_F_CLONE), so that an accepted connection is known, and the arrival of its
+ * first bytes stamped, before the program accepts it.
+ */
+#include "bpf/lib/conn.h"
+
+static __always_inline bool is_subflow(const struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
+
+	return tp && bpf_core_field_exists(tp->is_mptcp) && BPF_CORE_READ_BITFIELD_PROBED(tp, is_mptcp);
+}
+
+/* In process context: connect() and listen(). */
+static __always_inline void opened(struct sock *sk, __u16 flags)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct sonde_conn *c;
+
+	if (tgid == settings.self_tgid)
+		flags |= CONN_OWN;
+	else if (judge(bpf_get_current_task(), tgid) != VERDICT_READ)
+		return;
+	c = conn_make(sk);
+	if (!c)
+		return;
+	__builtin_memset(c, 0, sizeof(*c));
+	c->tgid = tgid;
+	c->gen = live.rules_gen;
+	c->flags = flags;
+	if (flags & CONN_CLIENT) {
+		c->id = conn_new_id();
+		c->send_ns = bpf_ktime_get_ns();
+	}
+}
+
+/* May run in softirq context: `current` is anybody. */
+static __always_inline void established(struct sock *sk, struct sonde_conn *c)
+{
+	__u64 connect_ns = 0;
+
+	if (c->flags & CONN_LISTENER) {
+		/* a clone of its listener */
+		c->flags = CONN_SERVER | CONN_FROM_START | (c->flags & CONN_OWN);
+		c->id = conn_new_id();
+	} else if (c->send_ns) {
+		connect_ns = bpf_ktime_get_ns() - c->send_ns;
+		c->send_ns = 0;
+	}
+	if (c->flags & CONN_OWN) {
+		struct tuple_key k = {};
+		__u64 now = bpf_ktime_get_ns();
+
+		sock_tuple(sk, &k, true);
+		bpf_map_update_elem(&own_peers, &k, &now, BPF_ANY);
+		c->flags |= CONN_IGNORED;
+		return;
+	}
+	conn_announce(sk, c, connect_ns);
+}
+
+static __always_inline void connect_failed(struct sock *sk, struct sonde_conn *c)
+{
+	struct ev_tcp_fail e = {};
+	int err = sk->sk_err;
+
+	if (c->flags & CONN_OWN)
+		return;
+	e.h.kind = EV_TCP_FAIL;
+	e.h.size = sizeof(e);
+	e.h.ts = bpf_ktime_get_ns();
+	e.connect_ns = c->send_ns ? e.h.ts - c->send_ns : 0;
+	e.tgid = c->tgid;
+	e.family = sk->__sk_common.skc_family;
+	e.rport = sock_rport(sk);
+	e.err = err;
+	sock_addrs(sk, (__u8[16]){}, e.raddr);
+	switch (err) {
+	case ECONNREFUSED: e.reason = TCP_FAIL_REFUSED; break;
+	case ETIMEDOUT: e.reason = TCP_FAIL_TIMEOUT; break;
+	case EHOSTUNREACH:
+	case ENETUNREACH: e.reason = TCP_FAIL_UNREACHABLE; break;
+	case 0: e.reason = TCP_FAIL_ABANDONED; break;
+	default: e.reason = TCP_FAIL_RESET; break;
+	}
+	emit(&e, sizeof(e), STAT_EV_TCP_FAIL);
+}
+
+static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int state)
+{
+	bool closed = (sk->sk_shutdown & SHUTDOWN_MASK) == SHUTDOWN_MASK;
+	int err = sk->sk_err;
+
+	switch (state) {
+	case TCP_CLOSE_WAIT:
+		conn_end(c, END_PEER_FIN, 0);
+		break;
+	case TCP_FIN_WAIT1:
+	case TCP_LAST_ACK:
+		conn_end(c, closed ? END_LOCAL_CLOSE | END_CLOSED : END_LOCAL_FIN, 0);
+		break;
+	case TCP_CLOSE:
+		conn_end(c, END_CLOSED | (err == ETIMEDOUT ? END_TIMEOUT :
+					  err ? END_PEER_RESET : END_LOCAL_CLOSE), err);
+		break;
+	}
+}
+
+SEC("?tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
+{
+	__u64 t = run_begin();
+	struct sonde_conn *c;
+
+	if (!sock_is_stream(sk) || is_subflow(sk))
+		return 0;
+	if (newstate == TCP_SYN_SENT) {
+		opened(sk, CONN_CLIENT | CONN_FROM_START);
+	} else if (newstate == TCP_LISTEN) {
+		opened(sk, CONN_LISTENER);
+	} else {
+		c = conn_of(sk);
+		if (!c)
+			goto out;
+		if (newstate == TCP_ESTABLISHED)
+			established(sk, c);
+		else if (oldstate == TCP_SYN_SENT && newstate == TCP_CLOSE)
+			connect_failed(sk, c);
+		else if (c->id)
+			closing(sk, c, newstate);
+	}
+out:
+	run_end(RUN_SET_STATE, t);
+	return 0;
+}

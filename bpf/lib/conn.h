@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The way to a connection's state, and the records about connections. */
+#pragma once
+
+#include "bpf/lib/sock.h"
+#include "bpf/lib/task.h"
+
+static __always_inline struct sonde_conn *conn_of(struct sock *sk)
+{
+	return bpf_sk_storage_get(&conns, sk, NULL, 0);
+}
+
+static __always_inline struct sonde_conn *conn_make(struct sock *sk)
+{
+	struct sonde_conn *c = bpf_sk_storage_get(&conns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!c)
+		stat_add(STAT_LOST_STATE, 1);
+	return c;
+}
+
+/* Unique in a run: the clock, with the CPU in the low bits against two in one tick. */
+static __always_inline __u64 conn_new_id(void)
+{
+	return bpf_ktime_get_ns() << 8 | (bpf_get_smp_processor_id() & 0xff);
+}
+
+/* Bytes that passed in one direction. */
+struct passed {
+	__u32 dir;
+	__u32 n;
+	__u64 start_ns; /* when the first of them did; 0: not known */
+	__u64 wait_ns;	/* ~0: not known */
+};
+
+/* classify.bpf.c: the task's verdict is known. */
+__hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct passed *p);
+/* classify.bpf.c: sends EV_CONN unless it was sent; 0, or -1 when the ring is full. */
+__hidden int conn_announce(struct sock *sk, struct sonde_conn *c, __u64 connect_ns);
+__hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err);

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * One view of a payload, wherever it lies: a buffer or an I/O vector of the traced
+ * program, found through the registers of the system call that the task is in.
+ */
+#pragma once
+
+#include "bpf/lib/compat.h"
+#include "bpf/maps.h"
+
+#define IOVS_MAX 64
+
+struct payload {
+	__u64 base; /* buffer; or vector */
+	__u64 iovs; /* 0: base is the buffer itself */
+	__u32 len;  /* bytes of the message that lie here */
+	__u32 ok;
+};
+
+enum payload_kind { PAYLOAD_NONE, PAYLOAD_OK, PAYLOAD_MANY };
+
+/*
+ * PAYLOAD_NONE: the bytes cannot be read (sendfile, splice, io_uring, 32-bit calls, kernel threads).
+ * PAYLOAD_MANY: sendmmsg/recvmmsg with several messages: each fires with the same registers,
+ * so that the first message would be read again and again.
+ */
+static __always_inline int payload_find(struct payload *p, __u32 len)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct user_msghdr hdr;
+	struct syscall_regs r;
+
+	p->len = len;
+	p->iovs = 0;
+	p->ok = 0;
+	if (task->flags & 0x00200000 /* PF_KTHREAD */ || task_is_compat(task))
+		return PAYLOAD_NONE;
+	syscall_regs_get(task, &r);
+	switch (r.nr) {
+	case NR_read:
+	case NR_write:
+	case NR_sendto:
+	case NR_recvfrom:
+		p->base = r.arg1;
+		break;
+	case NR_readv:
+	case NR_writev:
+	case NR_preadv2:
+	case NR_pwritev2:
+		p->base = r.arg1;
+		p->iovs = r.arg2;
+		break;
+	case NR_sendmmsg:
+	case NR_recvmmsg:
+		if (r.arg2 > 1)
+			return PAYLOAD_MANY;
+		/* struct mmsghdr begins with its msghdr */
+	case NR_sendmsg:
+	case NR_recvmsg:
+		if (bpf_probe_read_user(&hdr, sizeof(hdr), (void *)r.arg1))
+			return PAYLOAD_NONE;
+		p->base = (__u64)hdr.msg_iov;
+		p->iovs = hdr.msg_iovlen;
+		break;
+	default:
+		return PAYLOAD_NONE;
+	}
+	if (!p->base)
+		return PAYLOAD_NONE;
+	/* a vector of one is a buffer */
+	if (p->iovs == 1) {
+		struct iovec iov;
+
+		if (bpf_probe_read_user(&iov, sizeof(iov), (void *)p->base))
+			return PAYLOAD_NONE;
+		p->base = (__u64)iov.iov_base;
+		p->iovs = 0;
+	}
+	p->ok = 1;
+	return PAYLOAD_OK;
+}
+
+struct iov_copy {
+	__u64 vec;
+	__u64 n;
+	__u32 skip; /* bytes of the message before the wanted ones */
+	__u32 want;
+	__u32 done;
+	__s32 err;
+};
+
+static int copy_iov(__u32 i, struct iov_copy *c)
+{
+	struct iovec iov;
+	struct walk *s;
+	__u32 at, len;
+
+	if (i >= c->n || c->done >= c->want)
+		return 1;
+	if (bpf_probe_read_user(&iov, sizeof(iov), (void *)(c->vec + i * sizeof(iov)))) {
+		c->err = -1;
+		return 1;
+	}
+	if (iov.iov_len <= c->skip) {
+		c->skip -= iov.iov_len;
+		return 0;
+	}
+	s = walk_get();
+	if (!s)
+		return 1;
+	len = c->want - c->done;
+	if (iov.iov_len - c->skip < len)
+		len = iov.iov_len - c->skip;
+	if (len > PIECE_MAX)
+		len = PIECE_MAX;
+	at = c->done & (PIECE_MAX - 1);
+	if (bpf_probe_read_user(&s->data[at], len, (void *)((__u64)iov.iov_base + c->skip))) {
+		c->err = -1;
+		return 1;
+	}
+	c->skip = 0;
+	c->done += len;
+	return 0;
+}
+
+/* Copies `want` (≤ PIECE_MAX) bytes from `off` of the payload into the walk; returns how many, or -1. */
+static __always_inline int payload_copy(const struct payload *p, struct walk *s, __u32 off, __u32 want)
+{
+	struct iov_copy c = { .vec = p->base, .n = p->iovs, .skip = off, .want = want };
+
+	if (!p->ok)
+		return -1;
+	if (want > PIECE_MAX)
+		want = PIECE_MAX;
+	if (!p->iovs) {
+		if (bpf_probe_read_user(s->data, want, (void *)(p->base + off)))
+			return -1;
+		return want;
+	}
+	bpf_loop(IOVS_MAX, copy_iov, &c, 0);
+	return c.err || !c.done ? -1 : (int)c.done;
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * Who may be read: the one gate before any byte. A verdict is made once per process and
+ * rules' generation, and kept in the process map.
+ */
+#include "bpf/lib/task.h"
+
+#define CGROUP_DEPTH 24
+
+static __noinline int in_cgroup(struct task_struct *task, int subsys, __u64 id)
+{
+	struct cgroup *cg = task_cgroup(task, subsys);
+
+	for (int i = 0; i < CGROUP_DEPTH && cg; i++) {
+		if (BPF_CORE_READ(cg, kn, id) == id)
+			return 1;
+		/* a css's parent is the css of the parent cgroup; cgroup.self is the first member */
+		cg = (struct cgroup *)BPF_CORE_READ(cg, self.parent);
+	}
+	return 0;
+}
+
+static __always_inline bool in_scope(struct task_struct *task, const struct sonde_proc *p)
+{
+	if (!settings.n_scope_cgroups && !settings.scope_by_tree)
+		return true;
+	if (p && p->flags & PROC_IN_TREE)
+		return true;
+	for (__u32 i = 0; i < SONDE_SCOPES_MAX; i++) {
+		if (i >= settings.n_scope_cgroups)
+			break;
+		if (in_cgroup(task, settings.scope[i].subsys, settings.scope[i].id))
+			return true;
+	}
+	return false;
+}
+
+/* The rules that need nothing but uid and cgroup; those with a port are asked per connection. */
+static __noinline int judge_rules(struct task_struct *task)
+{
+	__u32 uid = BPF_CORE_READ(task, cred, uid.val);
+
+	for (__u32 i = 0; i < SONDE_RULES_MAX; i++) {
+		__u32 key = i;
+		struct sonde_rule *r = bpf_map_lookup_elem(&rules, &key);
+
+		if (!r || r->action == KRULE_NONE)
+			break;
+		if (r->port || (r->uid >= 0 && r->uid != (__s32)uid))
+			continue;
+		if (r->cgroup && !in_cgroup(task, r->subsys, r->cgroup))
+			continue;
+		return r->action == KRULE_EXCLUDE ? VERDICT_SKIP : VERDICT_READ;
+	}
+	return live.has_include ? VERDICT_SKIP : VERDICT_READ;
+}
+
+int judge(__u64 task_addr, __u32 tgid)
+{
+	struct task_struct *task = (struct task_struct *)task_addr;
+	struct sonde_proc *p = bpf_map_lookup_elem(&procs, &tgid);
+	struct sonde_proc made = {};
+
+	if (p && p->verdict && p->gen == live.rules_gen)
+		return p->verdict;
+	if (p)
+		made.flags = p->flags;
+	made.gen = live.rules_gen;
+	if (tgid == settings.self_tgid)
+		made.verdict = VERDICT_SKIP;
+	else if (!in_scope(task, p))
+		made.verdict = VERDICT_OUT;
+	else if (settings.need_user)
+		made.verdict = VERDICT_PENDING;
+	else
+		made.verdict = live.has_rules ? judge_rules(task) : VERDICT_READ;
+	bpf_map_update_elem(&procs, &tgid, &made, BPF_ANY);
+	return made.verdict;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asks for features, never for versions: a tracepoint is there when the kernel's type
+ * information has its prototype, an iterator when it has its target function.
+ */
+#include "user/features.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "user/base/log.h"
+
+static struct btf *vmlinux_btf(void)
+{
+	static struct btf *btf;
+	static bool asked;
+
+	if (!asked) {
+		asked = true;
+		btf = btf__load_vmlinux_btf();
+		if (libbpf_get_error(btf))
+			btf = NULL;
+	}
+	return btf;
+}
+
+static bool has_tracepoint(const char *name)
+{
+	char type[96];
+
+	snprintf(type, sizeof(type), "btf_trace_%s", name);
+	return vmlinux_btf() && btf__find_by_name_kind(vmlinux_btf(), type, BTF_KIND_TYPEDEF) > 0;
+}
+
+static bool has_function(const char *name)
+{
+	return vmlinux_btf() && btf__find_by_name_kind(vmlinux_btf(), name, BTF_KIND_FUNC) > 0;
+}
+
+static bool probe_root(void)
+{
+	return geteuid() == 0;
+}
+
+static bool probe_btf(void)
+{
+	return vmlinux_btf();
+}
+
+static bool probe_sock_length(void)
+{
+	return has_tracepoint("sock_send_length") && has_tracepoint("sock_recv_length");
+}
+
+static bool probe_set_state(void)
+{
+	return has_tracepoint("inet_sock_set_state");
+}
+
+static bool probe_process(void)
+{
+	return has_tracepoint("sched_process_fork") && has_tracepoint("sched_process_exec") &&
+	       has_tracepoint("sched_process_exit");
+}
+
+static bool probe_cgroup(void)
+{
+	return has_tracepoint("cgroup_attach_task");
+}
+
+static bool probe_data_ready(void)
+{
+	return has_tracepoint("sk_data_ready");
+}
+
+static bool probe_send_start(void)
+{
+	return has_tracepoint("tcp_sendmsg_locked");
+}
+
+static bool probe_iter_listeners(void)
+{
+	return has_function("bpf_iter_task_file");
+}
+
+static bool probe_iter_conns(void)
+{
+	return has_function("bpf_iter_bpf_sk_storage_map");
+}
+
+static const struct {
+	struct feature_row row;
+	bool (*probe)(void);
+} table[FEAT_MAX] = {
+	[FEAT_ROOT] = { { "root", "run as root", "", "run it with sudo, or as a privileged container", true }, probe_root },
+	[FEAT_BTF] = { { "btf", "kernel type information (/sys/kernel/btf/vmlinux)", "5.2",
+			 "the kernel must be built with CONFIG_DEBUG_INFO_BTF=y, as the big distributions' are", true },
+		       probe_btf },
+	[FEAT_SOCK_LENGTH] = { { "sock_length", "socket tracepoints sock_send_length and sock_recv_length", "6.3",
+				 "no bytes can be read: this version needs kernel 6.3 or newer", true },
+			       probe_sock_length },
+	[FEAT_SET_STATE] = { { "set_state", "tracepoint inet_sock_set_state", "4.16",
+			       "connections are joined at their first bytes; no TCP metrics", true }, probe_set_state },
+	[FEAT_PROCESS_EVENTS] = { { "process_events", "tracepoints sched_process_fork, _exec, _exit", "3.4",
+				    "programs cannot be followed", true }, probe_process },
+	[FEAT_CGROUP_MOVES] = { { "cgroup_moves", "tracepoint cgroup_attach_task", "5.2",
+				  "a process that is moved to another cgroup keeps its old verdict", false }, probe_cgroup },
+	[FEAT_DATA_READY] = { { "data_ready", "tracepoint sk_data_ready", "6.3",
+				"no sonde_server_request_wait_seconds", false }, probe_data_ready },
+	[FEAT_SEND_START] = { { "send_start", "tracepoint tcp_sendmsg_locked", "6.16",
+				"the start of a client's request is stamped when its send returns; long sends have no time", false },
+			      probe_send_start },
+	[FEAT_ITER_LISTENERS] = { { "iter_listeners", "iterator over open files", "5.8",
+				    "connections accepted by servers that run already are known from their first read on", false },
+				  probe_iter_listeners },
+	[FEAT_ITER_CONNS] = { { "iter_conns", "iterator over connections", "5.9",
+				"the end of a unix socket is noticed only when it is read", false }, probe_iter_conns },
+};
+
+const struct feature_row *feature_row(enum feature f)
+{
+	return &table[f].row;
+}
+
+bool feature_has(enum feature f)
+{
+	static signed char cache[FEAT_MAX];
+
+	if (!cache[f])
+		cache[f] = table[f].probe() ? 1 : -1;
+	return cache[f] > 0;
+}
+
+const char *feature_lockdown(void)
+{
+	static char mode[32];
+	_close_ int fd = open("/sys/kernel/security/lockdown", O_RDONLY | O_CLOEXEC);
+	char text[128] = "", *at, *end;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return "unknown";
+	at = strchr(text, '[');
+	end = at ? strchr(at, ']') : NULL;
+	if (!end)
+		return "unknown";
+	snprintf(mode, sizeof(mode), "%.*s", (int)(end - at - 1), at + 1);
+	return mode;
+}
+
+const char *feature_rung(void)
+{
+	return feature_has(FEAT_BTF) && feature_has(FEAT_SOCK_LENGTH) ? "1 (socket tracepoints)" : NULL;
+}
+
+void feature_list(struct buf *b)
+{
+	for (int f = 0; f < FEAT_MAX; f++)
+		if (feature_has(f))
+			buf_printf(b, "%s%s", b->len ? "," : "", table[f].row.name);
+}
