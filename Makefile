@@ -87,7 +87,7 @@ $(B)/rel/gen/%.o: $(B)/gen/%.c
 $(B)/san/gen/%.o: $(B)/gen/%.c
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(SAN) -w -c -o $@ $<
 
-$(B)/rel/user/load.o $(B)/san/user/load.o: | $(SKEL)
+$(B)/rel/user/load.o $(B)/san/user/load.o: $(SKEL)
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: %.proto
 	$(say) PROTOC $<

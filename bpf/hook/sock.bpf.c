@@ -83,9 +83,9 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	if (c && c->flags & CONN_IGNORED)
 		return 0;
 	if (!ret) {
-		/* the peer's end was read: on a unix socket the only sign of it */
-		if (c && dir == DIR_RECV && c->flags & CONN_ANNOUNCED && sk->__sk_common.skc_family == AF_UNIX)
-			conn_end(c, END_PEER_FIN, 0);
+		/* the peer's end was read; on a unix socket the only sign of it */
+		if (c && dir == DIR_RECV && c->flags & CONN_ANNOUNCED)
+			conn_peer_fin(c);
 		return 0;
 	}
 	tgid = bpf_get_current_pid_tgid() >> 32;

@@ -88,6 +88,14 @@ static __always_inline void connect_failed(struct sock *sk, struct sonde_conn *c
 	emit(&e, sizeof(e), STAT_EV_TCP_FAIL);
 }
 
+/* The peer has finished and the program has read it all (its FIN takes one number). */
+static __always_inline bool all_read(struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	return tp && tp->rcv_nxt - tp->copied_seq <= 1;
+}
+
 static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int state)
 {
 	bool closed = (sk->sk_shutdown & SHUTDOWN_MASK) == SHUTDOWN_MASK;
@@ -95,10 +103,16 @@ static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int s
 
 	switch (state) {
 	case TCP_CLOSE_WAIT:
-		conn_end(c, END_PEER_FIN, 0);
+		/* unread bytes come first: then the end is told when it is read */
+		if (all_read(sk))
+			conn_peer_fin(c);
+		break;
+	case TCP_LAST_ACK:
+		if (all_read(sk))
+			conn_peer_fin(c);
+		conn_end(c, closed ? END_LOCAL_CLOSE | END_CLOSED : END_LOCAL_FIN, 0);
 		break;
 	case TCP_FIN_WAIT1:
-	case TCP_LAST_ACK:
 		conn_end(c, closed ? END_LOCAL_CLOSE | END_CLOSED : END_LOCAL_FIN, 0);
 		break;
 	case TCP_CLOSE:

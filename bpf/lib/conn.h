@@ -38,3 +38,12 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 /* classify.bpf.c: sends EV_CONN unless it was sent; 0, or -1 when the ring is full. */
 __hidden int conn_announce(struct sock *sk, struct sonde_conn *c, __u64 connect_ns);
 __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err);
+
+/* The peer's end was seen and everything before it was read. */
+static __always_inline void conn_peer_fin(struct sonde_conn *c)
+{
+	if (c->flags & CONN_PEER_FIN)
+		return;
+	c->flags |= CONN_PEER_FIN;
+	conn_end(c, END_PEER_FIN, 0);
+}

@@ -87,7 +87,8 @@ static void test_segments(void **state)
 		{ "*", "*" },
 		{ "", "" },
 		{ "host:443", "" },
-		{ "/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16", "/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}" },
+		{ "/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16",
+		  "/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}/{id}" },
 		{ "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/*" },
 	};
 	struct routes *r = routes_new(1000);

@@ -46,7 +46,7 @@ struct processes;
 
 struct processes *processes_new(const struct config *c, const char *proc_root /* "/proc" */);
 void processes_free(struct processes *p);
-/* The rules were reloaded: judges and names every process again. */
+/* The rules were reloaded: judges and names every process again. Comes before any other call after a reload of *c. */
 void processes_reconfigure(struct processes *p, const struct config *c);
 
 /* exec: (re-)reads the process; never fails for good: what cannot be read comes from the seed. */
@@ -61,8 +61,18 @@ int processes_scan(struct processes *p, void (*each)(void *ctx, struct process *
 /* Drops records whose grace time is over, and the oldest exited ones past the budget. Once a second. */
 void processes_expire(struct processes *p, uint64_t now_ns);
 size_t processes_count(const struct processes *p);
-/* True when a rule asks what only user space knows (exe or environment). */
+/* True when a rule that includes or excludes asks what only user space knows (exe, environment, a glob of cgroups). */
 bool processes_rules_need_user(const struct config *c);
+/*
+ * The rules for one connection: a server's local port, a client's peer port. The process's own
+ * `verdict` never judged a rule with a port; a process that such a rule may include is VERDICT_INCLUDE and each
+ * connection has to be asked here. RULE_NONE: no rule holds, and none includes others instead.
+ */
+enum rule_action processes_judge_port(const struct processes *p, const struct process *proc, uint16_t port);
+/* Processes that the budget did not let in: they were reported as "unknown". */
+uint64_t processes_refused(const struct processes *p);
+/* Services in use; for tests and self metrics. */
+size_t processes_service_count(const struct processes *p);
 
 /*
  * host.name, host.id (/etc/machine-id) and the host-describing part of resource.attributes are on

@@ -29,6 +29,13 @@ int procfs_open(int proc_fd, uint32_t pid)
 	return fd < 0 ? -errno : fd;
 }
 
+int procfs_open_dir(const char *path)
+{
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
 bool procfs_gone(int err)
 {
 	return err == -ENOENT || err == -ESRCH;

@@ -16,6 +16,7 @@ struct procfs_stat {
 };
 
 int procfs_open(int proc_fd, uint32_t pid); /* a handle to close(), or -errno; -ENOENT, -ESRCH: there is none */
+int procfs_open_dir(const char *path);
 bool procfs_gone(int err);
 /* The first `max` bytes replace what is in *out. A fixed part of a longer file is no error. */
 int procfs_read(int dir_fd, const char *name, size_t max, struct buf *out);

@@ -43,14 +43,20 @@ int rules_match_env(const struct config *c, struct str environ, uint8_t **ret)
 	return 0;
 }
 
+/* A unit's cgroup may hold a backslash of its own ("a\\x2db.service"): written out it means itself. */
+static bool cgroup_is(const char *glob, struct str path)
+{
+	return str_is(path, glob) || str_glob(glob, path);
+}
+
 /* A cgroup is matched by its own path or by that of one it lies in. */
 static bool cgroup_matches(const char *glob, struct str path)
 {
 	for (size_t i = 1; i < path.len; i++) {
-		if (path.p[i] == '/' && str_glob(glob, (struct str){ path.p, i }))
+		if (path.p[i] == '/' && cgroup_is(glob, (struct str){ path.p, i }))
 			return true;
 	}
-	return path.len && str_glob(glob, path);
+	return path.len && cgroup_is(glob, path);
 }
 
 /* All conditions but the port. */

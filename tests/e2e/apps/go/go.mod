@@ -1,0 +1,3 @@
+module sonde.test/goserver
+
+go 1.19

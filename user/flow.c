@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every record is checked before it is believed. A record's stream position tells what
+ * was not captured before it: that is handed to the decoder as a hole of exact length.
+ * A decoder's state is made when the first bytes of a connection come, so that an idle
+ * connection costs a table entry only.
+ */
+#include "user/flow.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "bpf/shared/event.h"
+#include "user/base/clock.h"
+#include "user/base/hmap.h"
+#include "user/base/log.h"
+
+struct conn {
+	struct hmap_node node; /* by flow.id */
+	struct flow flow;
+	const struct proto *proto;
+	void *state;	       /* NULL: no bytes yet, or not a protocol (any longer) */
+	struct service *owner; /* counted in the active connections of; owned */
+	uint64_t pos[2];
+	uint32_t tgid;
+	uint16_t flags; /* enum sonde_conn_flags */
+	bool unknown;	/* bytes are ignored from here on */
+	bool live;	/* mark of the sweep */
+};
+
+struct flow_table {
+	struct flow_rooms r;
+	struct call_sink sink;
+	struct hmap conns;
+	struct flow_stats stats;
+	uint64_t lost_ends;
+	bool need_user;
+};
+
+static const struct instrument tcp_opened = {
+	"sonde.tcp.connections.opened", "{connection}", "TCP connections that the service opened.", INST_COUNTER
+};
+static const struct instrument tcp_accepted = {
+	"sonde.tcp.connections.accepted", "{connection}", "TCP connections that the service accepted.", INST_COUNTER
+};
+static const struct instrument tcp_active = {
+	"sonde.tcp.connections.active", "{connection}", "TCP connections that are open.", INST_UPDOWN
+};
+static const struct instrument tcp_failed = {
+	"sonde.tcp.connections.failed", "{connection}", "TCP connections that could not be opened.", INST_COUNTER
+};
+static const struct instrument tcp_connect_time = {
+	"sonde.tcp.connect.duration", "s", "Time from the first SYN to an established connection.", INST_HISTOGRAM
+};
+
+static struct process *process_of(struct flow_table *t, uint32_t tgid)
+{
+	struct process *p = processes_get(t->r.processes, tgid, clock_mono_ns());
+
+	/* an exec or fork that is still in the control ring comes first */
+	if (p && p->exited && t->r.capture && capture_consume_control(t->r.capture) > 0)
+		p = processes_get(t->r.processes, tgid, clock_mono_ns());
+	return p;
+}
+
+/* --- calls --- */
+
+static bool path_excluded(const struct flow_table *t, struct str path)
+{
+	const struct str_list *globs = &t->r.config->exclude_self_paths;
+
+	for (size_t i = 0; path.len && i < globs->n; i++)
+		if (str_glob(globs->v[i], path))
+			return true;
+	return false;
+}
+
+static void enrich(struct flow_table *t, const struct flow *flow, struct call *c)
+{
+	struct process *p = process_of(t, c->pid);
+	const struct proto *proto = proto_table[c->proto];
+	struct str method, target;
+	int64_t status = 0;
+
+	c->conn_id = flow->id;
+	c->local = flow->local;
+	c->peer = flow->peer;
+	if (!p)
+		return;
+	c->service = p->service;
+	c->comm = p->comm;
+	if (c->role != ROLE_SERVER || !proto->route_key || !c->path.len || !c->answered)
+		return;
+	proto->summary(c, &method, &target, &status);
+	c->route = routes_learn(t->r.routes, p->service, c->path, status == 404);
+	c->route_overflow = str_is(c->route, ROUTE_OVERFLOW);
+}
+
+static void on_begin(struct call_sink *sink, const struct flow *flow, struct call *c)
+{
+	struct flow_table *t = container_of(sink, struct flow_table, sink);
+
+	enrich(t, flow, c);
+	if (c->service && !path_excluded(t, c->path))
+		metrics_call_begin(t->r.metrics, c);
+}
+
+static void on_end(struct call_sink *sink, const struct flow *flow, struct call *c)
+{
+	struct flow_table *t = container_of(sink, struct flow_table, sink);
+	struct span *span = NULL;
+	char name[256];
+
+	enrich(t, flow, c);
+	if (!c->service) {
+		metrics_call_drop(t->r.metrics, c);
+		t->stats.lost[CALL_LOSS_MEMORY]++;
+		return;
+	}
+	if (path_excluded(t, c->path))
+		return;
+	t->stats.calls++;
+	metrics_call_end(t->r.metrics, c, clock_mono_ns());
+	if (t->r.traces)
+		span = traces_span(t->r.traces, c, proto_table[c->proto]->span_name(c, name, sizeof(name)));
+	t->r.call(t->r.ctx, c, span);
+	span_unref(span);
+}
+
+static void on_drop(struct call_sink *sink, const struct flow *flow, struct call *c)
+{
+	metrics_call_drop(container_of(sink, struct flow_table, sink)->r.metrics, c);
+}
+
+static void on_lost(struct call_sink *sink, const struct flow *flow, enum call_loss why, uint64_t n)
+{
+	struct flow_table *t = container_of(sink, struct flow_table, sink);
+
+	if (why < CALL_LOSS_MAX)
+		t->stats.lost[why] += n;
+	log_debug("connection %llx: %llu messages lost, reason %d", (unsigned long long)flow->id, (unsigned long long)n, why);
+}
+
+/* --- connections --- */
+
+static struct conn *conn_find(struct flow_table *t, uint64_t id)
+{
+	struct hmap_node *n = hmap_first(&t->conns, hash_u64(id));
+
+	for (; n; n = hmap_next_same(n)) {
+		struct conn *c = container_of(n, struct conn, node);
+
+		if (c->flow.id == id)
+			return c;
+	}
+	return NULL;
+}
+
+static void conn_forget_proto(struct flow_table *t, struct conn *c)
+{
+	if (c->state)
+		c->proto->done(c->state, &c->flow, &t->sink);
+	free(c->state);
+	c->state = NULL;
+}
+
+/* The port that tells what a connection is for: the server's. */
+static size_t tcp_labels(const struct conn *c, struct label l[2], char port[8])
+{
+	bool client = c->flags & CONN_CLIENT;
+
+	snprintf(port, 8, "%u", client ? c->flow.peer.port : c->flow.local.port);
+	l[0] = (struct label){ "sonde.role", client ? "client" : "server" };
+	l[1] = (struct label){ "server.port", port };
+	return 2;
+}
+
+static void tcp_count(struct flow_table *t, struct conn *c, const struct instrument *inst, double by)
+{
+	struct label l[2];
+	char port[8];
+	size_t n = tcp_labels(c, l, port);
+
+	metrics_add(t->r.metrics, inst, c->owner, l + (inst != &tcp_active), n - (inst != &tcp_active), by, clock_mono_ns());
+}
+
+static bool is_tcp_end(const struct conn *c)
+{
+	return c->flow.local.family != NET_UNIX && c->flags & (CONN_CLIENT | CONN_SERVER);
+}
+
+static void conn_remove(struct flow_table *t, struct conn *c)
+{
+	conn_forget_proto(t, c);
+	if (c->owner && is_tcp_end(c))
+		tcp_count(t, c, &tcp_active, -1);
+	if (c->flow.local.family == NET_UNIX)
+		t->stats.conns_unix--;
+	service_unref(c->owner);
+	hmap_remove(&t->conns, &c->node);
+	free(c);
+}
+
+static void addr_set(struct net_addr *a, uint16_t family, const __u8 ip[16], uint16_t port)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	a->port = port;
+	if (family == AF_INET) {
+		a->family = NET_INET;
+		memcpy(a->ip, ip, 4);
+	} else if (!memcmp(ip, mapped, sizeof(mapped))) {
+		a->family = NET_INET;
+		memcpy(a->ip, ip + 12, 4);
+	} else {
+		a->family = NET_INET6;
+		memcpy(a->ip, ip, 16);
+	}
+}
+
+static void conn_set_addrs(struct conn *c, const struct ev_conn *e)
+{
+	if (e->family == AF_UNIX) {
+		c->flow.local.family = NET_UNIX;
+		c->flow.peer.family = NET_UNIX;
+		snprintf(c->flow.local.path, sizeof(c->flow.local.path), "%.*s", (int)sizeof(e->path), e->path);
+		memcpy(c->flow.peer.path, c->flow.local.path, sizeof(c->flow.peer.path));
+		return;
+	}
+	addr_set(&c->flow.local, e->family, e->laddr, e->lport);
+	addr_set(&c->flow.peer, e->family, e->raddr, e->rport);
+}
+
+static void tcp_opened_or_accepted(struct flow_table *t, struct conn *c, const struct ev_conn *e)
+{
+	struct process *p = is_tcp_end(c) ? process_of(t, e->tgid) : NULL;
+
+	if (!p)
+		return;
+	c->owner = service_ref(p->service);
+	tcp_count(t, c, &tcp_active, 1);
+	tcp_count(t, c, c->flags & CONN_CLIENT ? &tcp_opened : &tcp_accepted, 1);
+	if (e->connect_ns && c->flags & CONN_CLIENT) {
+		struct label l[2];
+		char port[8];
+
+		tcp_labels(c, l, port);
+		metrics_observe(t->r.metrics, &tcp_connect_time, c->owner, l + 1, 1, e->connect_ns / 1e9, clock_mono_ns());
+	}
+}
+
+static void on_conn(struct flow_table *t, const struct ev_conn *e)
+{
+	struct conn *c = conn_find(t, e->conn);
+
+	if (c || t->conns.count >= (size_t)t->r.config->max_connections)
+		return; /* without a place, its messages are counted as they come */
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return;
+	c->flow.id = e->conn;
+	c->flow.from_start = e->flags & CONN_FROM_START;
+	c->flags = e->flags;
+	c->tgid = e->tgid;
+	conn_set_addrs(c, e);
+	if (hmap_insert(&t->conns, &c->node, hash_u64(e->conn))) {
+		free(c);
+		return;
+	}
+	if (e->family == AF_UNIX)
+		t->stats.conns_unix++;
+	tcp_opened_or_accepted(t, c, e);
+}
+
+static int conn_start_proto(struct conn *c, uint8_t proto)
+{
+	if (proto >= PROTO_MAX || !proto_table[proto])
+		return -EPROTO;
+	c->proto = proto_table[proto];
+	c->state = calloc(1, c->proto->state_size);
+	if (!c->state)
+		return -ENOMEM;
+	return c->proto->init(c->state);
+}
+
+static void conn_unknown(struct flow_table *t, struct conn *c)
+{
+	conn_forget_proto(t, c);
+	c->unknown = true;
+}
+
+static int conn_hole(struct flow_table *t, struct conn *c, int dir, uint64_t pos, uint64_t ns)
+{
+	uint64_t len = pos - c->pos[dir];
+
+	if (pos <= c->pos[dir])
+		return 0;
+	c->pos[dir] = pos;
+	return c->proto->hole(c->state, &c->flow, dir, len, ns, &t->sink);
+}
+
+static void on_bytes(struct flow_table *t, const struct ev_data *e, const uint8_t *bytes)
+{
+	struct conn *c = conn_find(t, e->conn);
+	struct flow_data d = {
+		.dir = e->dir, .data = bytes, .len = e->len, .start_ns = e->start_ns, .end_ns = e->h.ts,
+		.wait_ns = e->wait_ns, .pid = e->tgid, .tid = e->tid, .note = e->note,
+	};
+	int err = 0;
+
+	if (!c) {
+		t->stats.lost_table += e->heads;
+		return;
+	}
+	if (c->unknown)
+		return;
+	c->tgid = e->tgid;
+	if (!c->state) {
+		err = conn_start_proto(c, e->proto);
+		/* joined late: what passed before is nobody's loss */
+		c->pos[e->dir] = c->flow.from_start ? 0 : e->pos;
+		c->pos[!e->dir] = 0;
+	}
+	if (!err)
+		err = conn_hole(t, c, e->dir, e->pos, e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->h.ts);
+	if (!err && e->len) {
+		c->pos[e->dir] = e->pos + e->len;
+		err = c->proto->data(c->state, &c->flow, &d, &t->sink);
+	}
+	if (err)
+		conn_unknown(t, c);
+}
+
+static enum flow_end end_of(const struct ev_end *e)
+{
+	switch (e->how & ~END_CLOSED) {
+	case END_PEER_FIN: return FLOW_END_PEER_FIN;
+	case END_LOCAL_FIN: return FLOW_END_LOCAL_FIN;
+	case END_LOCAL_CLOSE: return FLOW_END_LOCAL_CLOSE;
+	case END_PEER_RESET: return FLOW_END_PEER_RESET;
+	case END_TIMEOUT: return FLOW_END_TIMEOUT;
+	}
+	return FLOW_END_UNKNOWN;
+}
+
+static void on_conn_end(struct flow_table *t, const struct ev_end *e)
+{
+	struct conn *c = conn_find(t, e->conn);
+	int err = 0;
+
+	if (!c)
+		return;
+	for (int dir = 0; dir < 2 && c->state && !err; dir++)
+		err = conn_hole(t, c, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
+	if (c->state && !err)
+		err = c->proto->end(c->state, &c->flow, end_of(e), e->h.ts, &t->sink);
+	if (err)
+		conn_unknown(t, c);
+	if (e->how & END_CLOSED)
+		conn_remove(t, c);
+}
+
+static void on_connect_failed(struct flow_table *t, const struct ev_tcp_fail *e)
+{
+	static const char *const reasons[] = { "unknown", "refused", "timeout", "reset", "unreachable", "abandoned" };
+	struct process *p = process_of(t, e->tgid);
+	struct label l[2];
+	char port[8];
+
+	if (!p)
+		return;
+	snprintf(port, sizeof(port), "%u", e->rport);
+	l[0] = (struct label){ "error.type", reasons[e->reason < ARRAY_SIZE(reasons) ? e->reason : 0] };
+	l[1] = (struct label){ "server.port", port };
+	metrics_add(t->r.metrics, &tcp_failed, p->service, l, 2, 1, clock_mono_ns());
+}
+
+/* --- records --- */
+
+static int malformed(struct flow_table *t)
+{
+	t->stats.malformed++;
+	return 0;
+}
+
+int flow_on_data(void *table, void *data, size_t size)
+{
+	struct flow_table *t = table;
+	const struct ev_hdr *h = data;
+	const struct ev_data *d = data;
+
+	if (size < sizeof(*h) || h->size > size)
+		return malformed(t);
+	switch (h->kind) {
+	case EV_CONN:
+		if (size < sizeof(struct ev_conn))
+			return malformed(t);
+		on_conn(t, data);
+		return 0;
+	case EV_DATA:
+		if (size < sizeof(*d) || d->len > size - sizeof(*d) || d->dir > 1)
+			return malformed(t);
+		on_bytes(t, d, (const uint8_t *)(d + 1));
+		return 0;
+	case EV_END:
+		if (size < sizeof(struct ev_end))
+			return malformed(t);
+		on_conn_end(t, data);
+		return 0;
+	case EV_TCP_FAIL:
+		if (size < sizeof(struct ev_tcp_fail))
+			return malformed(t);
+		on_connect_failed(t, data);
+		return 0;
+	}
+	return malformed(t);
+}
+
+static void tell_verdict(struct flow_table *t, const struct process *p)
+{
+	if (t->need_user && p && t->r.capture && !p->exited)
+		capture_set_verdict(t->r.capture, p->pid, p->verdict == VERDICT_EXCLUDE ? VERDICT_SKIP : VERDICT_READ);
+}
+
+static int on_exec(struct flow_table *t, const struct ev_exec *e, size_t size)
+{
+	const char *text = (const char *)(e + 1);
+	struct process_seed seed = {
+		.pid = e->tgid, .ppid = e->ppid, .uid = e->uid, .start_ns = e->start_ns,
+		.comm = e->comm, .exe = e->file,
+	};
+
+	if (size < sizeof(*e) || (size_t)e->args_len + e->env_len > size - sizeof(*e) ||
+	    !memchr(e->comm, 0, sizeof(e->comm)) || !memchr(e->file, 0, sizeof(e->file)))
+		return malformed(t);
+	seed.args = (struct str){ text, e->args_len };
+	seed.environ = (struct str){ text + e->args_len, e->env_len };
+	tell_verdict(t, processes_exec(t->r.processes, &seed, clock_mono_ns()));
+	return 0;
+}
+
+int flow_on_control(void *table, void *data, size_t size)
+{
+	struct flow_table *t = table;
+	const struct ev_hdr *h = data;
+	const struct ev_proc *p = data;
+
+	if (size < sizeof(*h) || h->size > size)
+		return malformed(t);
+	if (h->kind == EV_EXEC)
+		return on_exec(t, data, size);
+	if (size < sizeof(*p))
+		return malformed(t);
+	if (h->kind == EV_FORK)
+		tell_verdict(t, processes_fork(t->r.processes, p->ppid, p->tgid, clock_mono_ns()));
+	else if (h->kind == EV_EXIT)
+		processes_exit(t->r.processes, p->tgid, clock_mono_ns());
+	else
+		return malformed(t);
+	return 0;
+}
+
+/* --- once a second --- */
+
+/* Which connections are still there? Only asked when one may have gone without a word. */
+static void sweep(struct flow_table *t, uint64_t now_ns)
+{
+	struct hmap_node *n;
+	uint64_t *ids = NULL;
+	size_t n_ids;
+
+	if (!t->r.capture || capture_live_conns(t->r.capture, &ids, &n_ids))
+		return;
+	hmap_each(n, &t->conns)
+		container_of(n, struct conn, node)->live = false;
+	for (size_t i = 0; i < n_ids; i++) {
+		struct conn *c = conn_find(t, ids[i]);
+
+		if (c)
+			c->live = true;
+	}
+	free(ids);
+	hmap_each(n, &t->conns) {
+		struct conn *c = container_of(n, struct conn, node);
+
+		if (c->live)
+			continue;
+		if (c->state)
+			c->proto->end(c->state, &c->flow, FLOW_END_UNKNOWN, now_ns, &t->sink);
+		conn_remove(t, c);
+	}
+}
+
+void flow_tick(struct flow_table *t, uint64_t now_ns)
+{
+	__u64 stats[STAT_MAX];
+
+	if (!t->r.capture)
+		return;
+	capture_stats(t->r.capture, stats);
+	if (t->stats.conns_unix || stats[STAT_LOST_ENDS] != t->lost_ends)
+		sweep(t, now_ns);
+	t->lost_ends = stats[STAT_LOST_ENDS];
+}
+
+static void judged(void *table, struct process *p)
+{
+	tell_verdict(table, p);
+}
+
+void flow_judge_all(struct flow_table *t)
+{
+	t->need_user = processes_rules_need_user(t->r.config);
+	if (t->need_user)
+		processes_scan(t->r.processes, judged, t, clock_mono_ns());
+}
+
+struct flow_table *flow_table_new(const struct flow_rooms *rooms)
+{
+	struct flow_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->r = *rooms;
+	t->sink = (struct call_sink){ .begin = on_begin, .end = on_end, .drop = on_drop, .lost = on_lost };
+	t->need_user = processes_rules_need_user(rooms->config);
+	return t;
+}
+
+void flow_table_set_capture(struct flow_table *t, struct capture *c)
+{
+	t->r.capture = c;
+}
+
+void flow_table_free(struct flow_table *t)
+{
+	struct hmap_node *n;
+
+	if (!t)
+		return;
+	hmap_each(n, &t->conns)
+		conn_remove(t, container_of(n, struct conn, node));
+	hmap_done(&t->conns);
+	free(t);
+}
+
+void flow_get_stats(const struct flow_table *t, struct flow_stats *ret)
+{
+	*ret = t->stats;
+	ret->conns = t->conns.count;
+	ret->conns_max = t->r.config->max_connections;
+}
