@@ -11,7 +11,9 @@ B ?= build
 CC := gcc
 CLANG ?= clang
 LLVM_STRIP ?= llvm-strip
-BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
+# Ubuntu's wrapper finds no tool for a foreign kernel: the first that answers
+BPFTOOL ?= $(or $(shell for b in bpftool /usr/sbin/bpftool /usr/lib/linux-tools/*/bpftool; do \
+	$$b version >/dev/null 2>&1 && echo $$b && break; done),bpftool)
 PROTOC_C ?= protoc-c
 PKG_CONFIG ?= pkg-config
 
@@ -19,6 +21,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SYSCONFDIR ?= /etc
 UNITDIR ?= /lib/systemd/system
+MANDIR ?= $(PREFIX)/share/man/man8
 
 ifeq ($(V),1)
 Q :=
@@ -113,5 +116,104 @@ $(B)/tests/test_%: tests/unit/test_%.c $(B)/san/libsonde.a
 $(B)/tests/shim_test_%: tests/shim/test_%.c $(wildcard bpf/proto/*.c bpf/shared/*.h bpf/lib/*.h tests/shim/*.h)
 	$(say) TEST $<
 	$(Q)mkdir -p $(@D) && $(CC) -DSONDE_SHIM -Itests/shim -I. -D_GNU_SOURCE -std=gnu11 -Wall -fno-strict-aliasing $(SAN) -MMD -MP -o $@ $< -lcmocka
+
+$(B)/tests/load: tests/load/load.c $(SKEL)
+	$(say) TEST $<
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS) -MMD -MP -o $@ $< $(LDLIBS)
+
+# NAME=COMMAND of each suite, for tests/run.py; '+': a long one, shown while it runs
+LOCAL := $(foreach t,$(UNIT_SRC:tests/unit/%.c=%),"unit/$t=$(B)/tests/$t") \
+	$(foreach t,$(SHIM_SRC:tests/shim/%.c=%),"shim/$t=$(B)/tests/shim_$t")
+LOCAL_BIN := $(UNIT_BIN) $(SHIM_BIN)
+CHECKS := "check-deps=python3 tests/check_deps.py" "check-docs=sh deploy/docs.sh --check $(B)/sonde" \
+	"check-deploy=sh deploy/check.sh $(B)"
+E2E := $(firstword $(wildcard tests/e2e/run.py))
+E2E_DEPS := $(wildcard tests/e2e/deps.sh)
+JOBS = $(shell nproc)
+
+deps: ## install what building and testing needs (Debian, Ubuntu), else list it
+	$(Q)sh deploy/deps.sh
+
+## run
+run: deps ## build and observe this machine: calls on the screen, metrics at /metrics. SCOPE=cgroup:/x narrows it, ARGS= are more options
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all
+	$(Q)echo "sonde prints each HTTP request as it ends. Metrics: http://127.0.0.1:9960/metrics   Stop: Ctrl-C"
+	$(Q)$(B)/sonde --print=text $(SCOPE:%=--scope=%) $(ARGS)
+
+demo: deps ## a small server, its neighbour and their visitor for 60 seconds, observed by sonde (and nothing else is)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all
+	$(Q)bash deploy/demo/demo.sh $(B)/sonde $(ARGS)
+
+## test
+test: deps ## all tests (root): check, every BPF program on this kernel, real programs. T=unit/test_x, T=e2e/x: only that one
+ifneq ($(T),)
+	$(Q)$(MAKE) --no-print-directory one
+else
+	$(Q)test "$$(id -u)" = 0 || { echo 'make test needs root: `sudo make test`; without root there is `make check`' >&2; exit 1; }
+	$(Q)$(if $(E2E_DEPS),sh $(E2E_DEPS) ||:)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all $(LOCAL_BIN) $(B)/tests/load
+	$(Q)tests/run.py $(LOCAL) $(CHECKS) "load=$(B)/tests/load" $(if $(E2E),"+e2e=$(E2E) --binary $(B)/sonde $(ARGS)")
+endif
+
+check: ## the tests that need no root: unit tests, BPF parsers, include directions, documents, deployment files
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all $(LOCAL_BIN)
+	$(Q)tests/run.py $(LOCAL) $(CHECKS)
+
+# One test by its name in the list that `make test` prints; what follows e2e/ goes to its runner.
+one:
+ifneq ($(filter e2e/%,$(T)),)
+	$(Q)$(if $(E2E_DEPS),sh $(E2E_DEPS) ||:)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all
+	$(Q)tests/run.py "+$(T)=$(E2E) --binary $(B)/sonde $(T:e2e/%=%) $(ARGS)"
+else ifeq ($(T),load)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) $(B)/tests/load
+	$(Q)tests/run.py "load=$(B)/tests/load"
+else ifneq ($(filter unit/% shim/%,$(T)),)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) $(patsubst shim/%,$(B)/tests/shim_%,$(T:unit/%=$(B)/tests/%))
+	$(Q)tests/run.py "$(T)=$(patsubst shim/%,$(B)/tests/shim_%,$(T:unit/%=$(B)/tests/%))"
+else
+	$(Q)echo 'T=$(T) is none of unit/NAME, shim/NAME, load, e2e/NAME' >&2; exit 1
+endif
+
+check-deps: ## which way includes point, and who names a protocol
+	$(Q)python3 tests/check_deps.py
+
+check-docs: $(B)/sonde ## documents made from the table of options are up to date
+	$(Q)sh deploy/docs.sh --check $(B)/sonde
+
+check-deploy: ## the unit, the image and the manifest, each by its own validator
+	$(Q)sh deploy/check.sh $(B)
+
+bench: deps ## what sonde costs: nginx and wrk with and without it (root)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all
+	$(Q)python3 tests/bench/run.py $(ARGS)
+
+## house
+docs: $(B)/sonde ## make docs/configuration.md, deploy/sonde.yaml and deploy/sonde.8 anew
+	$(Q)sh deploy/docs.sh $(B)/sonde
+
+format: ## clang-format over all C files but the generated ones
+	$(Q)find bpf user exporters tests -name '*.[ch]' -print0 | xargs -0 clang-format -i
+
+install: $(B)/sonde ## install under PREFIX (/usr/local), below DESTDIR; a configuration that is there stays
+	$(Q)install -D -m 755 $(B)/sonde $(DESTDIR)$(PREFIX)/bin/sonde
+	$(Q)install -d $(DESTDIR)$(MANDIR) $(DESTDIR)$(UNITDIR)
+	$(Q)install -m 644 deploy/sonde.8 $(DESTDIR)$(MANDIR)/sonde.8
+	$(Q)sed 's|@BINDIR@|$(PREFIX)/bin|' deploy/sonde.service.in >$(DESTDIR)$(UNITDIR)/sonde.service
+	$(Q)chmod 644 $(DESTDIR)$(UNITDIR)/sonde.service
+	$(Q)test -e $(DESTDIR)$(SYSCONFDIR)/sonde/sonde.yaml || \
+		install -D -m 644 deploy/sonde.yaml $(DESTDIR)$(SYSCONFDIR)/sonde/sonde.yaml
+	$(Q)echo 'installed; `systemctl daemon-reload && systemctl enable --now sonde` starts it'
+
+uninstall: ## remove what install brought; the configuration stays
+	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/sonde $(DESTDIR)$(MANDIR)/sonde.8 $(DESTDIR)$(UNITDIR)/sonde.service
+
+clean: ## remove what was built; downloads in build/cache stay
+	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} + 2>/dev/null ||:
+
+help: ## this list
+	$(Q)awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: all asan deps run demo test check one check-deps check-docs check-deploy bench docs format install uninstall clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -285,7 +285,7 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 	__u32 dir = p->dir & 1, n = p->n, turned = c->last_dir != dir + 1;
 	struct step st = { .c = c, .n = n, .dir = dir, .start_ns = p->start_ns, .wait_ns = p->wait_ns };
 
-	st.now = bpf_ktime_get_ns();
+	st.now = p->now;
 	st.pos = c->pos[dir];
 	c->pos[dir] += n;
 	c->last_ns[dir] = st.now;

@@ -70,7 +70,7 @@ int judge(__u64 task_addr, __u32 tgid)
 		made.verdict = VERDICT_SKIP;
 	else if (!in_scope(task, p))
 		made.verdict = VERDICT_OUT;
-	else if (settings.need_user)
+	else if (live.need_user)
 		made.verdict = VERDICT_PENDING;
 	else
 		made.verdict = live.has_rules ? judge_rules(task) : VERDICT_READ;

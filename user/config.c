@@ -12,19 +12,19 @@
 #include "user/base/log.h"
 #include "user/config_internal.h"
 
-#define NO false
+#define NO  false
 #define YES true
 
 const struct opt_row opt_rows[] = {
-#define X(field_, type_, flag_, env_, def_, reload_, words_, help_)    \
-	{ .flag = flag_,                                               \
-	  .env = env_,                                                 \
-	  .def = def_,                                                 \
-	  .words = words_,                                             \
-	  .help = help_,                                               \
-	  .type = OPT_##type_,                                         \
-	  .reload = reload_,                                           \
-	  .offset = offsetof(struct config, field_) },
+#define X(field_, type_, flag_, env_, def_, reload_, words_, help_)                                                    \
+	{.flag = flag_,                                                                                                \
+	 .env = env_,                                                                                                  \
+	 .def = def_,                                                                                                  \
+	 .words = words_,                                                                                              \
+	 .help = help_,                                                                                                \
+	 .type = OPT_##type_,                                                                                          \
+	 .reload = reload_,                                                                                            \
+	 .offset = offsetof(struct config, field_)},
 	SONDE_OPTIONS(X)
 #undef X
 };
@@ -33,7 +33,7 @@ const size_t n_opt_rows = ARRAY_SIZE(opt_rows);
 #undef NO
 #undef YES
 
-#define ROW_MAX ARRAY_SIZE(opt_rows)
+#define ROW_MAX	 ARRAY_SIZE(opt_rows)
 #define WORD_MAX 64
 
 /* The flags found in argv, in order. */
@@ -188,7 +188,7 @@ static int prepend(enum opt_type type, union opt_value *old, union opt_value *v)
 			err = kv_set(&old->kv, str_of(v->kv.v[i].key), str_of(v->kv.v[i].value));
 	}
 	if (!err) {
-		union opt_value sum = { 0 };
+		union opt_value sum = {0};
 
 		memcpy(&sum, old, value_size(type));
 		memset(old, 0, value_size(type));
@@ -227,7 +227,7 @@ int config_set_value(struct loader *l, const struct opt_row *row, struct opt_ori
 /* The specification knows one true value; everything else is false. */
 static int set_otel_bool(struct loader *l, const struct opt_row *row, struct opt_origin origin, struct str text)
 {
-	union opt_value v = { .b = str_eq_nocase(text, STR("true")) };
+	union opt_value v = {.b = str_eq_nocase(text, STR("true"))};
 
 	if (!v.b && !str_eq_nocase(text, STR("false")))
 		log_warn("environment variable %s: '%.*s' counts as false; write true or false", row->env,
@@ -238,7 +238,7 @@ static int set_otel_bool(struct loader *l, const struct opt_row *row, struct opt
 int config_set_text(struct loader *l, const struct opt_row *row, struct opt_origin origin, struct str text)
 {
 	_buf_ struct buf why = BUF_INIT;
-	union opt_value v = { 0 };
+	union opt_value v = {0};
 
 	if (row->type == OPT_BOOL && is_otel_env(row, origin))
 		return set_otel_bool(l, row, origin, text);
@@ -257,7 +257,7 @@ static const struct opt_row *flag_row(struct str name, bool *ret_no)
 	*ret_no = false;
 	if (row || !str_starts_nocase(name, STR("no-")))
 		return row;
-	row = opt_find((struct str){ name.p + 3, name.len - 3 });
+	row = opt_find((struct str){name.p + 3, name.len - 3});
 	*ret_no = row && row->type == OPT_BOOL;
 	return *ret_no ? row : NULL;
 }
@@ -281,14 +281,14 @@ static int read_flag(int argc, char **argv, int i, struct given_flag *ret)
 	const struct opt_row *row;
 	bool no;
 
-	name = (struct str){ rest.p, value ? (size_t)(value - rest.p) : rest.len };
+	name = (struct str){rest.p, value ? (size_t)(value - rest.p) : rest.len};
 	row = flag_row(name, &no);
 	if (!row)
 		return unknown_flag(name);
 	if (no && value)
 		return log_err_r(-EINVAL, "%s: takes no value; write --%s=true or --%s=false", argv[i], row->flag,
 				 row->flag);
-	*ret = (struct given_flag){ row, value ? value + 1 : no ? "false" : "true" };
+	*ret = (struct given_flag){row, value ? value + 1 : no ? "false" : "true"};
 	if (value || row->type == OPT_BOOL)
 		return 1;
 	if (i + 1 >= argc || !strncmp(argv[i + 1], "--", 2))
@@ -326,7 +326,7 @@ static int read_flags(int argc, char **argv, struct given_flags *ret)
 	}
 	/* what is left behind "--" stands where it is */
 	memcpy(argv + front, rest, (size_t)n_rest * sizeof(*rest));
-	*ret = (struct given_flags){ TAKE_PTR(flags), n, front };
+	*ret = (struct given_flags){TAKE_PTR(flags), n, front};
 	return 0;
 }
 
@@ -335,7 +335,7 @@ static int read_flags(int argc, char **argv, struct given_flags *ret)
 static int set_defaults(struct loader *l)
 {
 	for (size_t i = 0; i < n_opt_rows; i++) {
-		int err = config_set_text(l, &opt_rows[i], (struct opt_origin){ SOURCE_DEFAULT, 0 },
+		int err = config_set_text(l, &opt_rows[i], (struct opt_origin){SOURCE_DEFAULT, 0},
 					  str_of(opt_rows[i].def));
 
 		if (err)
@@ -353,7 +353,7 @@ static int read_environment(struct loader *l)
 		/* empty is the same as not set */
 		if (!value || !*value)
 			continue;
-		err = config_set_text(l, &opt_rows[i], (struct opt_origin){ SOURCE_ENV, 0 }, str_of(value));
+		err = config_set_text(l, &opt_rows[i], (struct opt_origin){SOURCE_ENV, 0}, str_of(value));
 		if (err)
 			return err;
 	}
@@ -363,7 +363,7 @@ static int read_environment(struct loader *l)
 static int apply_flags(struct loader *l, const struct given_flags *flags)
 {
 	for (size_t i = 0; i < flags->n; i++) {
-		int err = config_set_text(l, flags->v[i].row, (struct opt_origin){ SOURCE_FLAG, 0 },
+		int err = config_set_text(l, flags->v[i].row, (struct opt_origin){SOURCE_FLAG, 0},
 					  str_of(flags->v[i].value));
 
 		if (err)
@@ -450,10 +450,10 @@ static void config_freep(struct config **c)
 
 static int load_all(const struct given_flags *flags, struct config **ret)
 {
-	static int (*const steps[])(struct loader *) = { check_batch, check_client_pair, take_self_name };
+	static int (*const steps[])(struct loader *) = {check_batch, check_client_pair, take_self_name};
 	_cleanup_(config_freep) struct config *c = calloc(1, sizeof(*c));
-	struct opt_origin from[ROW_MAX] = { 0 };
-	struct loader l = { c, from, "" };
+	struct opt_origin from[ROW_MAX] = {0};
+	struct loader l = {c, from, ""};
 	int err;
 
 	if (!c)
@@ -475,7 +475,7 @@ static int load_all(const struct given_flags *flags, struct config **ret)
 
 int config_load(struct config **ret_config, int argc, char **argv, int *ret_rest)
 {
-	struct given_flags flags = { 0 };
+	struct given_flags flags = {0};
 	int err = read_flags(argc, argv, &flags);
 
 	if (err)

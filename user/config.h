@@ -97,7 +97,8 @@ int config_load(struct config **ret_config, int argc, char **argv, int *ret_rest
 /*
  * Reads file and environment again. Takes over into `live` what SIGHUP may change
  * and logs each other difference as "needs a restart". On a broken file -errno, and
- * nothing has changed.
+ * nothing has changed. To be called in the thread that reads the options that SIGHUP
+ * may change: old lists, rules and routes are freed.
  */
 int config_reload(struct config *live, int argc, char **argv);
 void config_free(struct config *c); /* NULL is fine */

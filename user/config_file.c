@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The YAML file. libyaml builds the tree (its own bound: 1,000 levels); the walk goes
- * down only where a known key leads, so its depth is that of the longest key. A node
- * is visited once: what comes back a second time came through an alias, and
- * aliases are refused, because a few lines of them describe gigabytes.
+ * The YAML file, in two passes. The first reads events and refuses what would make the
+ * second expensive: deep nesting (libyaml's time grows with its square) and aliases (a few
+ * lines of them describe gigabytes). The second has libyaml build the tree, and walks it
+ * down only where a known key leads.
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -16,9 +16,9 @@
 struct walk {
 	struct loader *l;
 	yaml_document_t *doc;
-	bool *seen; /* by node index - 1 */
 };
 
+#define DEPTH_MAX   32
 #define PATTERN_MAX 512 /* bytes; what user/enrich/routes.c takes */
 
 /* Called for each pair of a mapping. */
@@ -51,7 +51,7 @@ static int no_memory(const struct walk *w)
 
 static struct str scalar(const yaml_node_t *n)
 {
-	return (struct str){ (const char *)n->data.scalar.value, n->data.scalar.length };
+	return (struct str){(const char *)n->data.scalar.value, n->data.scalar.length};
 }
 
 /* "key:" with nothing behind it, or null: the same as no key. */
@@ -65,34 +65,17 @@ static bool is_null(const yaml_node_t *n)
 	return !s.len || str_is(s, "~") || str_is(s, "null");
 }
 
-static int visit(struct walk *w, int index, unsigned line, yaml_node_t **ret)
-{
-	yaml_node_t *n = yaml_document_get_node(w->doc, index);
-
-	if (!n)
-		return file_error(w, line, "broken document");
-	if (w->seen[index - 1])
-		return file_error(w, line, "a YAML alias (*name) is used; aliases are not supported, write the value out");
-	w->seen[index - 1] = true;
-	*ret = n;
-	return 0;
-}
-
 static int each_pair(struct walk *w, yaml_node_t *map, pair_fn fn, void *ctx)
 {
 	yaml_node_pair_t *p;
 
 	for (p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
-		yaml_node_t *key, *value;
-		int err = visit(w, p->key, line_of(map), &key);
+		yaml_node_t *key = yaml_document_get_node(w->doc, p->key);
+		int err;
 
-		if (err)
-			return err;
 		if (key->type != YAML_SCALAR_NODE)
 			return file_error(w, line_of(key), "a key is not plain text; write KEY: VALUE");
-		err = visit(w, p->value, line_of(key), &value);
-		if (!err)
-			err = fn(w, ctx, scalar(key), line_of(key), value);
+		err = fn(w, ctx, scalar(key), line_of(key), yaml_document_get_node(w->doc, p->value));
 		if (err)
 			return err;
 	}
@@ -106,13 +89,12 @@ static int each_item(struct walk *w, yaml_node_t *n, const char *what,
 	yaml_node_item_t *it;
 
 	for (it = n->data.sequence.items.start; it < n->data.sequence.items.top; it++) {
-		yaml_node_t *item;
-		int err = visit(w, *it, line_of(n), &item);
+		yaml_node_t *item = yaml_document_get_node(w->doc, *it);
+		int err;
 
-		if (err)
-			return err;
 		if (item->type != YAML_SCALAR_NODE || is_null(item))
-			return file_error(w, line_of(item), "%s: an item is not plain text; write one value per item", what);
+			return file_error(w, line_of(item), "%s: an item is not plain text; write one value per item",
+					  what);
 		if (memchr(scalar(item).p, 0, scalar(item).len))
 			return file_error(w, line_of(item), "%s: an item holds a NUL byte; leave it out", what);
 		err = fn(w, ctx, scalar(item), line_of(item));
@@ -175,7 +157,7 @@ static int gather_pair(struct walk *w, void *ctx, struct str key, unsigned line,
 
 static int set_collection(struct walk *w, const struct opt_row *row, unsigned line, yaml_node_t *n)
 {
-	struct gather g = { .row = row };
+	struct gather g = {.row = row};
 	int err;
 
 	if (n->type == YAML_SEQUENCE_NODE)
@@ -185,7 +167,7 @@ static int set_collection(struct walk *w, const struct opt_row *row, unsigned li
 	if (err)
 		value_done(row->type, &g.v);
 	else
-		err = config_set_value(w->l, row, (struct opt_origin){ SOURCE_FILE, line }, &g.v, buf_view(&g.text));
+		err = config_set_value(w->l, row, (struct opt_origin){SOURCE_FILE, line}, &g.v, buf_view(&g.text));
 	buf_done(&g.text);
 	return err;
 }
@@ -202,7 +184,7 @@ static int set_row(struct walk *w, const struct opt_row *row, unsigned line, yam
 	if (is_null(n))
 		return 0;
 	if (n->type == YAML_SCALAR_NODE)
-		return config_set_text(w->l, row, (struct opt_origin){ SOURCE_FILE, line }, scalar(n));
+		return config_set_text(w->l, row, (struct opt_origin){SOURCE_FILE, line}, scalar(n));
 	if (n->type == YAML_SEQUENCE_NODE && row->type != OPT_LIST && row->type != OPT_DOUBLES)
 		return file_error(w, line, "%s: is given a list; write %s", row->flag,
 				  row->type == OPT_KV ? "a mapping or KEY=VALUE,KEY=VALUE" : "one value");
@@ -229,7 +211,8 @@ static int unknown_key(struct walk *w, struct str key, unsigned line)
 	const char *near = nearest_key(key);
 
 	if (near)
-		return file_error(w, line, "%.*s: there is no such key; did you mean %s? docs/configuration.md lists all",
+		return file_error(w, line,
+				  "%.*s: there is no such key; did you mean %s? docs/configuration.md lists all",
 				  SHOW(key), near);
 	return file_error(w, line, "%.*s: there is no such key; docs/configuration.md lists all", SHOW(key));
 }
@@ -272,9 +255,9 @@ static int option_pair(struct walk *w, void *ctx, struct str key, unsigned line,
 
 /* ---- rules and routes ---- */
 
-static const char *const match_keys[] = { "exe", "port", "cgroup", "uid", "env" };
-static const char *const rule_keys[] = { "match", "action", "service_name", "service_namespace" };
-static const char *const route_keys[] = { "service", "patterns" };
+static const char *const match_keys[] = {"exe", "port", "cgroup", "uid", "env"};
+static const char *const rule_keys[] = {"match", "action", "service_name", "service_namespace"};
+static const char *const route_keys[] = {"service", "patterns"};
 
 static int unknown_word(struct walk *w, unsigned line, const char *where, struct str key, const char *const *words,
 			size_t n)
@@ -303,7 +286,7 @@ static int take_text(struct walk *w, unsigned line, const char *what, yaml_node_
 static int take_number(struct walk *w, unsigned line, const char *what, yaml_node_t *n, uint64_t least, uint64_t most,
 		       int64_t *ret)
 {
-	struct str s = n->type == YAML_SCALAR_NODE ? scalar(n) : (struct str){ 0 };
+	struct str s = n->type == YAML_SCALAR_NODE ? scalar(n) : (struct str){0};
 	uint64_t v;
 
 	if (*ret >= 0)
@@ -343,7 +326,7 @@ static int match_pair(struct walk *w, void *ctx, struct str key, unsigned line, 
 
 static int take_action(struct walk *w, unsigned line, yaml_node_t *n, struct rule *r)
 {
-	struct str s = n->type == YAML_SCALAR_NODE ? scalar(n) : (struct str){ 0 };
+	struct str s = n->type == YAML_SCALAR_NODE ? scalar(n) : (struct str){0};
 
 	if (r->action != RULE_NONE)
 		return file_error(w, line, "rules.action: is set twice; keep one");
@@ -376,11 +359,13 @@ static int rule_pair(struct walk *w, void *ctx, struct str key, unsigned line, y
 static int check_rule(struct walk *w, unsigned line, const struct rule *r)
 {
 	if (!r->exe && !r->cgroup && !r->env && r->uid < 0 && r->port < 0)
-		return file_error(w, line, "rules: a rule without a condition; write match: with one of exe, port, "
-					   "cgroup, uid, env (every program: exe: \"*\")");
+		return file_error(w, line,
+				  "rules: a rule without a condition; write match: with one of exe, port, "
+				  "cgroup, uid, env (every program: exe: \"*\")");
 	if (r->action == RULE_NONE && !r->service_name && !r->service_namespace)
-		return file_error(w, line, "rules: a rule that does nothing; write action, service_name or "
-					   "service_namespace");
+		return file_error(w, line,
+				  "rules: a rule that does nothing; write action, service_name or "
+				  "service_namespace");
 	return 0;
 }
 
@@ -395,14 +380,13 @@ static int read_entries(struct walk *w, unsigned line, yaml_node_t *n, const cha
 	if (n->type != YAML_SEQUENCE_NODE)
 		return file_error(w, line, "%s: is not a list; write one '- ' per entry", name);
 	for (it = n->data.sequence.items.start; it < n->data.sequence.items.top; it++) {
-		yaml_node_t *item;
+		yaml_node_t *item = yaml_document_get_node(w->doc, *it);
 		void *entry;
-		int err = visit(w, *it, line, &item);
+		int err;
 
-		if (err)
-			return err;
 		if (item->type != YAML_MAPPING_NODE)
-			return file_error(w, line_of(item), "%s: an entry is not a mapping; write '- KEY: VALUE'", name);
+			return file_error(w, line_of(item), "%s: an entry is not a mapping; write '- KEY: VALUE'",
+					  name);
 		entry = add(w->l->c);
 		if (!entry)
 			return no_memory(w);
@@ -422,7 +406,7 @@ static void *add_rule(struct config *c)
 	if (!v)
 		return NULL;
 	c->rules = v;
-	v[c->n_rules] = (struct rule){ .uid = -1, .port = -1 };
+	v[c->n_rules] = (struct rule){.uid = -1, .port = -1};
 	return &v[c->n_rules++];
 }
 
@@ -444,10 +428,12 @@ static int add_pattern(struct walk *w, void *ctx, struct str item, unsigned line
 	int err;
 
 	if (!item.len || item.p[0] != '/')
-		return file_error(w, line, "routes.patterns: '%.*s' does not begin with '/'; write one such as /users/{id}",
+		return file_error(w, line,
+				  "routes.patterns: '%.*s' does not begin with '/'; write one such as /users/{id}",
 				  SHOW(item));
 	if (item.len > PATTERN_MAX)
-		return file_error(w, line, "routes.patterns: a pattern is too long; write at most %d bytes", PATTERN_MAX);
+		return file_error(w, line, "routes.patterns: a pattern is too long; write at most %d bytes",
+				  PATTERN_MAX);
 	err = list_add(&r->patterns, item);
 	if (err == -E2BIG)
 		return file_error(w, line, "routes.patterns: too long a list; write at most 4096 patterns");
@@ -476,7 +462,7 @@ static void *add_route(struct config *c)
 	if (!v)
 		return NULL;
 	c->routes = v;
-	v[c->n_routes] = (struct route_patterns){ 0 };
+	v[c->n_routes] = (struct route_patterns){0};
 	return &v[c->n_routes++];
 }
 
@@ -552,8 +538,8 @@ static int yaml_broken(const struct loader *l, const yaml_parser_t *p)
 		return log_err_r(-ENOMEM, "%s: out of memory while it was read", l->file);
 	/* what is no text at all has an offset instead of a line */
 	if (p->error == YAML_READER_ERROR)
-		return log_err_r(-EINVAL, "%s: is not valid YAML at byte %zu: %s; correct it or save it as UTF-8", l->file,
-				 p->problem_offset, p->problem ? p->problem : "unreadable");
+		return log_err_r(-EINVAL, "%s: is not valid YAML at byte %zu: %s; correct it or save it as UTF-8",
+				 l->file, p->problem_offset, p->problem ? p->problem : "unreadable");
 	return log_err_r(-EINVAL, "%s:%zu: is not valid YAML: %s; check quotes, indents and brackets there", l->file,
 			 line + 1, p->problem ? p->problem : "unknown problem");
 }
@@ -561,56 +547,101 @@ static int yaml_broken(const struct loader *l, const yaml_parser_t *p)
 static int walk_document(struct loader *l, yaml_document_t *doc)
 {
 	yaml_node_t *root = yaml_document_get_root_node(doc);
-	_free_ bool *seen = NULL;
-	struct walk w = { l, doc, NULL };
+	struct walk w = {l, doc};
 
 	if (!root || is_null(root))
 		return 0;
 	if (root->type != YAML_MAPPING_NODE)
 		return file_error(&w, line_of(root), "is not a mapping of keys to values; write KEY: VALUE lines");
-	seen = calloc((size_t)(doc->nodes.top - doc->nodes.start), sizeof(*seen));
-	if (!seen)
-		return no_memory(&w);
-	w.seen = seen;
-	/* the root is the first node */
-	seen[0] = true;
 	return each_pair(&w, root, option_pair, "");
 }
 
-/* The rest of the stream has to be empty. */
-static int no_second(struct loader *l, yaml_parser_t *parser)
+/* What the first pass has seen. */
+struct scan {
+	unsigned depth, documents;
+	bool end;
+};
+
+static int scan_event(const struct walk *w, struct scan *s, const yaml_event_t *e)
+{
+	unsigned line = (unsigned)e->start_mark.line + 1;
+	const yaml_char_t *anchor = NULL;
+
+	switch (e->type) {
+	case YAML_DOCUMENT_START_EVENT:
+		if (s->documents++)
+			return file_error(w, line, "holds a second YAML document; keep one");
+		break;
+	case YAML_SEQUENCE_START_EVENT:
+		anchor = e->data.sequence_start.anchor;
+		s->depth++;
+		break;
+	case YAML_MAPPING_START_EVENT:
+		anchor = e->data.mapping_start.anchor;
+		s->depth++;
+		break;
+	case YAML_SEQUENCE_END_EVENT:
+	case YAML_MAPPING_END_EVENT:
+		s->depth--;
+		break;
+	case YAML_SCALAR_EVENT:
+		anchor = e->data.scalar.anchor;
+		break;
+	case YAML_ALIAS_EVENT:
+		anchor = e->data.alias.anchor;
+		break;
+	case YAML_STREAM_END_EVENT:
+		s->end = true;
+		break;
+	default:
+		break;
+	}
+	if (anchor)
+		return file_error(w, line,
+				  "a YAML anchor (&name) or alias (*name) is used; they are not supported, write "
+				  "the value out");
+	if (s->depth > DEPTH_MAX)
+		return file_error(w, line, "is nested deeper than %d levels; no key is", DEPTH_MAX);
+	return 0;
+}
+
+static int first_pass(struct loader *l, yaml_parser_t *parser)
+{
+	struct walk w = {l, NULL};
+	struct scan s = {0};
+	yaml_event_t e;
+	int err = 0;
+
+	while (!err && !s.end) {
+		if (!yaml_parser_parse(parser, &e))
+			return yaml_broken(l, parser);
+		err = scan_event(&w, &s, &e);
+		yaml_event_delete(&e);
+	}
+	return err;
+}
+
+static int second_pass(struct loader *l, yaml_parser_t *parser)
 {
 	yaml_document_t doc;
-	int err = 0;
+	int err;
 
 	if (!yaml_parser_load(parser, &doc))
 		return yaml_broken(l, parser);
-	if (yaml_document_get_root_node(&doc))
-		err = log_err_r(-EINVAL, "%s:%zu: holds a second YAML document; keep one", l->file,
-				doc.start_mark.line + 1);
+	err = walk_document(l, &doc);
 	yaml_document_delete(&doc);
 	return err;
 }
 
-static int parse(struct loader *l, struct str text)
+static int with_parser(struct loader *l, struct str text, int (*pass)(struct loader *, yaml_parser_t *))
 {
 	yaml_parser_t parser;
-	yaml_document_t doc;
-	bool empty;
 	int err;
 
 	if (!yaml_parser_initialize(&parser))
 		return log_err_r(-ENOMEM, "%s: out of memory while it was read", l->file);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text.p, text.len);
-	if (!yaml_parser_load(&parser, &doc)) {
-		err = yaml_broken(l, &parser);
-	} else {
-		empty = !yaml_document_get_root_node(&doc);
-		err = walk_document(l, &doc);
-		yaml_document_delete(&doc);
-		if (!err && !empty)
-			err = no_second(l, &parser);
-	}
+	err = pass(l, &parser);
 	yaml_parser_delete(&parser);
 	return err;
 }
@@ -629,5 +660,9 @@ int config_read_file(struct loader *l, bool asked)
 				 l->file, strerror(-err));
 	}
 	err = slurp(l->file, fd, &text);
-	return err || !text.len ? err : parse(l, buf_view(&text));
+	if (!err && text.len)
+		err = with_parser(l, buf_view(&text), first_pass);
+	if (!err && text.len)
+		err = with_parser(l, buf_view(&text), second_pass);
+	return err;
 }

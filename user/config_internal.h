@@ -10,7 +10,7 @@
 #include "user/config.h"
 
 #define CONFIG_DEFAULT_FILE "/etc/sonde/sonde.yaml"
-#define CONFIG_FILE_MAX (1U << 20)
+#define CONFIG_FILE_MAX	    (1U << 20)
 
 enum opt_type {
 	OPT_BOOL,
@@ -88,7 +88,7 @@ size_t value_size(enum opt_type type);
 bool value_equal(enum opt_type type, const void *a, const void *b);
 void value_done(enum opt_type type, void *v);
 bool value_is_secret(const struct opt_row *row);
-int list_add(struct str_list *l, struct str item);	   /* copies */
+int list_add(struct str_list *l, struct str item); /* copies */
 int doubles_add(struct double_list *l, double v);
 int kv_set(struct kv_list *l, struct str key, struct str value); /* copies; replaces */
 void kv_remove(struct kv_list *l, const char *key);

@@ -10,7 +10,7 @@
 
 #include "user/config_internal.h"
 
-#define HELP_COLUMN 34
+#define HELP_COLUMN	34
 #define WORDS_SHOWN_MAX 30 /* longer lists of words move from the flag into the text */
 
 static struct str group_of(const struct opt_row *row)
@@ -19,15 +19,15 @@ static struct str group_of(const struct opt_row *row)
 	const char *dot = strchr(row->flag, '.');
 
 	/* "scope" and "print" stand with the file in the first group */
-	return dot ? (struct str){ name.p, (size_t)(dot - name.p) } : STR("config");
+	return dot ? (struct str){name.p, (size_t)(dot - name.p)} : STR("config");
 }
 
 static const char *group_title(struct str group)
 {
 	static const char *const titles[][2] = {
-		{ "config", "General" },      { "web", "Serving /metrics" },	{ "capture", "Capture" },
-		{ "metrics", "Metrics" },     { "resource", "Who is reported" }, { "traces", "Spans" },
-		{ "otlp", "OTLP export" },    { "self", "About sonde itself" },	{ "log", "Log" },
+		{"config", "General"},	 {"web", "Serving /metrics"},	  {"capture", "Capture"},
+		{"metrics", "Metrics"},	 {"resource", "Who is reported"}, {"traces", "Spans"},
+		{"otlp", "OTLP export"}, {"self", "About sonde itself"},  {"log", "Log"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(titles); i++) {
@@ -105,7 +105,7 @@ static size_t screen_width(void)
 /* The next piece that stays together: up to a blank, or up to a comma inside a long list. */
 static struct str take_piece(struct str *text)
 {
-	struct str piece = { text->p, 0 };
+	struct str piece = {text->p, 0};
 
 	while (text->len) {
 		char c = *text->p++;
@@ -166,8 +166,8 @@ static void help_option(const struct opt_row *row)
 
 void config_print_help(void)
 {
-	printf("Options, as flags (--NAME=VALUE or --NAME VALUE), [$ENVIRONMENT VARIABLES] or keys of the YAML file.\n"
-	       "Flags win over the environment, the environment over the file.\n");
+	printf("Options: flags (--NAME=VALUE or --NAME VALUE), keys of the YAML file and, where\n"
+	       "one is named, [$VARIABLES]. Flags win over the environment, that over the file.\n");
 	each_option(help_title, help_option);
 }
 
@@ -242,11 +242,16 @@ void config_print_manual(void)
 static const char *type_name(const struct opt_row *row)
 {
 	static const char *const names[] = {
-		[OPT_BOOL] = "true or false", [OPT_INT] = "number",
-		[OPT_SIZE] = "size",	      [OPT_DURATION] = "duration",
-		[OPT_DURATION_MS] = "duration or ms", [OPT_DOUBLE] = "number",
-		[OPT_STR] = "text",	      [OPT_LIST] = "list",
-		[OPT_DOUBLES] = "list of numbers", [OPT_KV] = "mapping",
+		[OPT_BOOL] = "true or false",
+		[OPT_INT] = "number",
+		[OPT_SIZE] = "size",
+		[OPT_DURATION] = "duration",
+		[OPT_DURATION_MS] = "duration or ms",
+		[OPT_DOUBLE] = "number",
+		[OPT_STR] = "text",
+		[OPT_LIST] = "list",
+		[OPT_DOUBLES] = "list of numbers",
+		[OPT_KV] = "mapping",
 		[OPT_ENUM] = "word",
 	};
 
@@ -334,7 +339,8 @@ static const char reference_head[] =
 	"specification asks for a warning instead: a number, duration, word or list of pairs there that cannot be\n"
 	"understood is ignored.\n"
 	"\n"
-	"SIGHUP reads file and environment again. It changes the options marked below, the rules and the routes; for each other\n"
+	"SIGHUP reads file and environment again. It changes the options marked below, the rules and the routes; for "
+	"each other\n"
 	"difference the log says that it needs a restart. When something in the file is wrong, nothing changes.\n"
 	"\n"
 	"## Values\n"
@@ -345,14 +351,16 @@ static const char reference_head[] =
 	"| duration or ms | the same; a number without a unit is milliseconds |\n"
 	"| size | bytes, or a number with `k`, `M`, `G` (1024) or `kB`, `MB`, `GB` (1000): `4MiB`, `64k` |\n"
 	"| list | a YAML list, or text with commas |\n"
-	"| mapping | a YAML mapping, or `KEY=VALUE,KEY=VALUE` where `%2C` stands for a comma (percent-encoding, as in W3C Baggage) |\n"
+	"| mapping | a YAML mapping, or `KEY=VALUE,KEY=VALUE` where `%2C` stands for a comma (percent-encoding, as in "
+	"W3C Baggage) |\n"
 	"| word | one of the words listed; upper and lower case are the same |\n"
 	"\n"
 	"## Options\n";
 
 static const char reference_tail[] =
 	"\n"
-	"`service.name` inside `resource.attributes` names sonde itself, as `self.service-name` does, and nothing else.\n"
+	"`service.name` inside `resource.attributes` names sonde itself, as `self.service-name` does, and nothing "
+	"else.\n"
 	"\n"
 	"## Rules\n"
 	"\n"
@@ -377,9 +385,11 @@ static const char reference_tail[] =
 	"| `action` | `include`, `exclude` | whether it is observed |\n"
 	"| `service_name`, `service_namespace` | text | the name under which it is reported |\n"
 	"\n"
-	"All conditions of one rule must hold. A rule needs at least one condition, and an action or a name. Of the rules\n"
+	"All conditions of one rule must hold. A rule needs at least one condition, and an action or a name. Of the "
+	"rules\n"
 	"that fit a program, the first with an action decides whether it is observed, and the first with a name\n"
-	"names it. In a pattern `*` stands for any text (also for `/`), `?` for one character, `[a-z]` for one of a set.\n"
+	"names it. In a pattern `*` stands for any text (also for `/`), `?` for one character, `[a-z]` for one of a "
+	"set.\n"
 	"To observe only some programs, include them and end with `match: {exe: \"*\"}`, `action: exclude`.\n"
 	"\n"
 	"## Routes\n"
@@ -392,7 +402,8 @@ static const char reference_tail[] =
 	"    patterns: [\"/users/{id}\", \"/static/*\"]\n"
 	"```\n"
 	"\n"
-	"`service` is a pattern for the service's name and `*` when left out. In `patterns`, `{NAME}` stands for one part of the path and\n"
+	"`service` is a pattern for the service's name and `*` when left out. In `patterns`, `{NAME}` stands for one "
+	"part of the path and\n"
 	"a `*` at the end for all that follows.\n"
 	"\n"
 	"[deploy/sonde.yaml](../deploy/sonde.yaml) is an example with every key.\n";

@@ -11,9 +11,9 @@
 #include "user/base/clock.h"
 #include "user/config_internal.h"
 
-#define LIST_MAX 4096
+#define LIST_MAX    4096
 #define BUCKETS_MAX 64
-#define SHOWN_MAX 100
+#define SHOWN_MAX   100
 
 void add_quoted_value(struct buf *b, struct str text)
 {
@@ -24,7 +24,7 @@ void add_quoted_value(struct buf *b, struct str text)
 		shown--;
 	/* single quotes: double ones would be escaped by the log */
 	buf_addc(b, '\'');
-	buf_str(b, (struct str){ text.p, shown });
+	buf_str(b, (struct str){text.p, shown});
 	buf_puts(b, shown < text.len ? "…'" : "'");
 }
 
@@ -33,8 +33,8 @@ void add_duration(struct buf *b, uint64_t ns)
 	static const struct {
 		uint64_t ns;
 		const char *unit;
-	} units[] = { { 3600 * NSEC_PER_SEC, "h" }, { 60 * NSEC_PER_SEC, "m" }, { NSEC_PER_SEC, "s" },
-		      { NSEC_PER_MSEC, "ms" },	   { NSEC_PER_USEC, "us" },	{ 1, "ns" } };
+	} units[] = {{3600 * NSEC_PER_SEC, "h"}, {60 * NSEC_PER_SEC, "m"}, {NSEC_PER_SEC, "s"},
+		     {NSEC_PER_MSEC, "ms"},	 {NSEC_PER_USEC, "us"},	   {1, "ns"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
 		if (ns && ns % units[i].ns == 0) {
@@ -116,8 +116,8 @@ int kv_set(struct kv_list *l, struct str key, struct str value)
 
 static bool yes_or_no(struct str text, bool *ret)
 {
-	static const char *const yes[] = { "true", "yes", "on", "1" };
-	static const char *const no[] = { "false", "no", "off", "0" };
+	static const char *const yes[] = {"true", "yes", "on", "1"};
+	static const char *const no[] = {"false", "no", "off", "0"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
 		bool is_yes = str_eq_nocase(text, str_of(yes[i]));
@@ -173,7 +173,7 @@ int parse_double(struct str text, double *ret)
 /* The digits at the front of `s`; `s` moves behind them. */
 static struct str take_digits(struct str *s)
 {
-	struct str d = { s->p, 0 };
+	struct str d = {s->p, 0};
 
 	while (s->len && s->p[0] >= '0' && s->p[0] <= '9') {
 		s->p++;
@@ -185,7 +185,7 @@ static struct str take_digits(struct str *s)
 
 static struct str take_unit(struct str *s)
 {
-	struct str u = { s->p, 0 };
+	struct str u = {s->p, 0};
 
 	while (s->len && s->p[0] != '.' && (s->p[0] < '0' || s->p[0] > '9')) {
 		s->p++;
@@ -201,9 +201,9 @@ static int parse_size(struct str text, uint64_t *ret)
 		const char *unit;
 		uint64_t bytes;
 	} units[] = {
-		{ "", 1 },	    { "b", 1 },		{ "k", 1ULL << 10 },  { "ki", 1ULL << 10 }, { "kib", 1ULL << 10 },
-		{ "kb", 1000 },	    { "m", 1ULL << 20 }, { "mi", 1ULL << 20 }, { "mib", 1ULL << 20 }, { "mb", 1000000 },
-		{ "g", 1ULL << 30 }, { "gi", 1ULL << 30 }, { "gib", 1ULL << 30 }, { "gb", 1000000000 },
+		{"", 1},	   {"b", 1},	       {"k", 1ULL << 10},   {"ki", 1ULL << 10},	 {"kib", 1ULL << 10},
+		{"kb", 1000},	   {"m", 1ULL << 20},  {"mi", 1ULL << 20},  {"mib", 1ULL << 20}, {"mb", 1000000},
+		{"g", 1ULL << 30}, {"gi", 1ULL << 30}, {"gib", 1ULL << 30}, {"gb", 1000000000},
 	};
 	struct str unit = text, digits = take_digits(&unit);
 	uint64_t v;
@@ -225,15 +225,15 @@ static uint64_t duration_unit(struct str unit)
 		const char *unit;
 		uint64_t ns;
 	} units[] = {
-		{ "ns", 1 },
-		{ "us", NSEC_PER_USEC },
-		{ "\xc2\xb5s", NSEC_PER_USEC }, /* both of Unicode's micro signs */
-		{ "\xce\xbcs", NSEC_PER_USEC },
-		{ "ms", NSEC_PER_MSEC },
-		{ "s", NSEC_PER_SEC },
-		{ "m", 60 * NSEC_PER_SEC },
-		{ "h", 3600 * NSEC_PER_SEC },
-		{ "d", 86400 * NSEC_PER_SEC },
+		{"ns", 1},
+		{"us", NSEC_PER_USEC},
+		{"\xc2\xb5s", NSEC_PER_USEC}, /* both of Unicode's micro signs */
+		{"\xce\xbcs", NSEC_PER_USEC},
+		{"ms", NSEC_PER_MSEC},
+		{"s", NSEC_PER_SEC},
+		{"m", 60 * NSEC_PER_SEC},
+		{"h", 3600 * NSEC_PER_SEC},
+		{"d", 86400 * NSEC_PER_SEC},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
@@ -253,7 +253,7 @@ static int parse_duration(struct str text, bool bare_ms, uint64_t *ret)
 	if (!text.len)
 		return -EINVAL;
 	while (rest.len) {
-		struct str whole = take_digits(&rest), part = { 0 };
+		struct str whole = take_digits(&rest), part = {0};
 		uint64_t w = 0, f = 0, scale = 1, ns;
 		struct str unit;
 
@@ -424,7 +424,7 @@ static void explain(const struct opt_row *row, int err, struct buf *why)
 
 int value_parse(const struct opt_row *row, struct str text, union opt_value *ret, struct buf *why)
 {
-	union opt_value v = { 0 };
+	union opt_value v = {0};
 	int err = 0;
 
 	if (row->type != OPT_STR)
@@ -569,7 +569,7 @@ bool value_is_secret(const struct opt_row *row)
 	struct str name = str_of(row->flag), tail = STR("headers");
 
 	return row->type == OPT_KV && name.len >= tail.len &&
-	       str_eq((struct str){ name.p + name.len - tail.len, tail.len }, tail);
+	       str_eq((struct str){name.p + name.len - tail.len, tail.len}, tail);
 }
 
 /* ---- checks of one value ---- */
@@ -584,7 +584,8 @@ static int check_ring(const union opt_value *v, struct buf *why)
 {
 	if (v->u >= 64 << 10 && v->u <= 256 << 20 && !(v->u & (v->u - 1)))
 		return 0;
-	return refuse(why, "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB");
+	return refuse(why,
+		      "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB");
 }
 
 static int check_ratio(const union opt_value *v, struct buf *why)
@@ -598,8 +599,8 @@ static int check_bounds(const struct double_list *l, double least, struct buf *w
 	if (!l->n || l->n > BUCKETS_MAX)
 		return refuse(why, "has the wrong number of bounds; write from 1 to 64");
 	if (l->v[0] < least)
-		return refuse(why, least > 0 ? "has a bound that is not positive; write bounds greater than 0" :
-					       "has a negative bound; write bounds from 0 on");
+		return refuse(why, least > 0 ? "has a bound that is not positive; write bounds greater than 0"
+					     : "has a negative bound; write bounds from 0 on");
 	for (size_t i = 1; i < l->n; i++) {
 		if (l->v[i] <= l->v[i - 1])
 			return refuse(why, "is not ascending; write each bound greater than the one before");
@@ -663,9 +664,9 @@ static bool is_listen_address(const char *s)
 
 	if (!colon || str_to_u64(str_of(colon + 1), &port) || port > 65535)
 		return false;
-	host = (struct str){ s, (size_t)(colon - s) };
+	host = (struct str){s, (size_t)(colon - s)};
 	if (host.len > 2 && s[0] == '[' && colon[-1] == ']')
-		return is_ip6((struct str){ s + 1, host.len - 2 });
+		return is_ip6((struct str){s + 1, host.len - 2});
 	return is_host(host);
 }
 
@@ -684,7 +685,7 @@ static int check_listen(const union opt_value *v, struct buf *why)
 
 static int check_web_path(const union opt_value *v, struct buf *why)
 {
-	static const char *const taken[] = { "/", "/healthz", "/readyz" };
+	static const char *const taken[] = {"/", "/healthz", "/readyz"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
 		if (!strcmp(v->s, taken[i]))
@@ -700,7 +701,7 @@ static int check_web_path(const union opt_value *v, struct buf *why)
 static int check_scope(const union opt_value *v, struct buf *why)
 {
 	for (size_t i = 0; i < v->list.n; i++) {
-		struct str s = str_of(v->list.v[i]), kind = { 0 };
+		struct str s = str_of(v->list.v[i]), kind = {0};
 		uint64_t pid;
 
 		str_split(&s, ':', &kind);
@@ -737,7 +738,8 @@ static int check_url(const union opt_value *v, struct buf *why)
 		return refuse(why, "is not an http:// or https:// URL; write one such as http://localhost:4318");
 	for (size_t i = 0; i < s.len; i++) {
 		if ((uint8_t)s.p[i] <= 0x20 || s.p[i] == 0x7f)
-			return refuse(why, "holds a blank or control character; write a URL such as http://localhost:4318");
+			return refuse(why,
+				      "holds a blank or control character; write a URL such as http://localhost:4318");
 	}
 	return 0;
 }
@@ -787,27 +789,27 @@ static const struct {
 	size_t offset;
 	int (*check)(const union opt_value *v, struct buf *why);
 } checks[] = {
-	{ AT(scope), check_scope },
-	{ AT(web_listen), check_listen },
-	{ AT(web_path), check_web_path },
-	{ AT(ring_size), check_ring },
-	{ AT(exclude_self_paths), check_paths },
-	{ AT(buckets), check_buckets },
-	{ AT(size_buckets), check_size_buckets },
-	{ AT(otlp_endpoint), check_url },
-	{ AT(otlp_traces_endpoint), check_url },
-	{ AT(otlp_metrics_endpoint), check_url },
-	{ AT(otlp_headers), check_headers },
-	{ AT(otlp_traces_headers), check_headers },
-	{ AT(otlp_metrics_headers), check_headers },
-	{ AT(otlp_certificate), check_readable },
-	{ AT(otlp_traces_certificate), check_readable },
-	{ AT(otlp_metrics_certificate), check_readable },
-	{ AT(otlp_client_key), check_readable },
-	{ AT(otlp_client_certificate), check_readable },
-	{ AT(sampler_arg), check_ratio },
-	{ AT(resource_attributes), check_attributes },
-	{ AT(self_name), check_not_empty },
+	{AT(scope), check_scope},
+	{AT(web_listen), check_listen},
+	{AT(web_path), check_web_path},
+	{AT(ring_size), check_ring},
+	{AT(exclude_self_paths), check_paths},
+	{AT(buckets), check_buckets},
+	{AT(size_buckets), check_size_buckets},
+	{AT(otlp_endpoint), check_url},
+	{AT(otlp_traces_endpoint), check_url},
+	{AT(otlp_metrics_endpoint), check_url},
+	{AT(otlp_headers), check_headers},
+	{AT(otlp_traces_headers), check_headers},
+	{AT(otlp_metrics_headers), check_headers},
+	{AT(otlp_certificate), check_readable},
+	{AT(otlp_traces_certificate), check_readable},
+	{AT(otlp_metrics_certificate), check_readable},
+	{AT(otlp_client_key), check_readable},
+	{AT(otlp_client_certificate), check_readable},
+	{AT(sampler_arg), check_ratio},
+	{AT(resource_attributes), check_attributes},
+	{AT(self_name), check_not_empty},
 };
 
 #define DAY (86400 * NSEC_PER_SEC)
@@ -817,21 +819,21 @@ static const struct {
 	size_t offset;
 	uint64_t least, most;
 } ranges[] = {
-	{ AT(web_max_requests), 1, 1024 },
-	{ AT(max_connections), 1, 10000000 },
-	{ AT(max_processes), 1, 4194304 },
-	{ AT(max_series), 1, 10000000 },
-	{ AT(series_ttl), NSEC_PER_SEC, 365 * DAY },
-	{ AT(route_limit), 1, 100000 },
-	{ AT(otlp_timeout), NSEC_PER_MSEC, DAY },
-	{ AT(otlp_traces_timeout), 0, DAY },
-	{ AT(otlp_metrics_timeout), 0, DAY },
-	{ AT(metric_interval), NSEC_PER_MSEC, DAY },
-	{ AT(metric_timeout), NSEC_PER_MSEC, DAY },
-	{ AT(bsp_delay), NSEC_PER_MSEC, DAY },
-	{ AT(bsp_timeout), NSEC_PER_MSEC, DAY },
-	{ AT(bsp_queue), 1, 1000000 },
-	{ AT(bsp_batch), 1, 1000000 },
+	{AT(web_max_requests), 1, 1024},
+	{AT(max_connections), 1, 10000000},
+	{AT(max_processes), 1, 4194304},
+	{AT(max_series), 1, 10000000},
+	{AT(series_ttl), NSEC_PER_SEC, 365 * DAY},
+	{AT(route_limit), 1, 100000},
+	{AT(otlp_timeout), NSEC_PER_MSEC, DAY},
+	{AT(otlp_traces_timeout), 0, DAY},
+	{AT(otlp_metrics_timeout), 0, DAY},
+	{AT(metric_interval), NSEC_PER_MSEC, DAY},
+	{AT(metric_timeout), NSEC_PER_MSEC, DAY},
+	{AT(bsp_delay), NSEC_PER_MSEC, DAY},
+	{AT(bsp_timeout), NSEC_PER_MSEC, DAY},
+	{AT(bsp_queue), 1, 1000000},
+	{AT(bsp_batch), 1, 1000000},
 };
 
 static void add_number(struct buf *b, enum opt_type type, uint64_t v)

@@ -225,7 +225,7 @@ static int make_flow(struct daemon *d)
 		.traces = d->traces, .call = on_call, .ctx = d,
 	};
 	const struct capture_options co = {
-		.config = d->config, .need_user = processes_rules_need_user(d->config),
+		.config = d->config,
 		.on_data = flow_on_data, .on_control = flow_on_control,
 	};
 	struct capture_options with_ctx = co;

@@ -492,6 +492,16 @@ static void sweep(struct flow_table *t, uint64_t now_ns)
 	}
 }
 
+/* Those that no event brought to us: moved into the scope, or forked by a process that was pending itself. */
+static void judge_pending(struct flow_table *t)
+{
+	__u32 tgids[256];
+	size_t n = capture_pending(t->r.capture, tgids, ARRAY_SIZE(tgids));
+
+	for (size_t i = 0; i < n; i++)
+		tell_verdict(t, processes_get(t->r.processes, tgids[i], clock_mono_ns()));
+}
+
 void flow_tick(struct flow_table *t, uint64_t now_ns)
 {
 	__u64 stats[STAT_MAX];
@@ -502,6 +512,8 @@ void flow_tick(struct flow_table *t, uint64_t now_ns)
 	if (t->stats.conns_unix || stats[STAT_LOST_ENDS] != t->lost_ends)
 		sweep(t, now_ns);
 	t->lost_ends = stats[STAT_LOST_ENDS];
+	if (t->need_user)
+		judge_pending(t);
 }
 
 static void judged(void *table, struct process *p)

@@ -20,6 +20,7 @@
 #include "bpf/shared/event.h"
 #include "user/base/clock.h"
 #include "user/base/log.h"
+#include "user/enrich/processes.h"
 #include "user/features.h"
 #include "sonde.skel.h"
 
@@ -187,7 +188,6 @@ static int make_settings(struct capture *c)
 	struct sonde_settings *s = &c->settings;
 
 	s->self_tgid = getpid();
-	s->need_user = c->o.need_user;
 	s->has_send_start = feature_has(FEAT_SEND_START);
 	s->has_data_ready = feature_has(FEAT_DATA_READY);
 	s->force_wakeup_bytes = cfg->ring_size / 4;
@@ -454,6 +454,7 @@ int capture_set_rules(struct capture *c, const struct config *config)
 	struct sonde_rule k;
 	__u32 n = 0;
 
+	live.need_user = processes_rules_need_user(config);
 	live.has_rules = live.has_port_rules = live.has_include = 0;
 	for (size_t i = 0; i < config->n_rules; i++) {
 		if (!kernel_rule(&config->rules[i], &k))
@@ -470,10 +471,12 @@ int capture_set_rules(struct capture *c, const struct config *config)
 	}
 	memset(&k, 0, sizeof(k));
 	bpf_map_update_elem(fd, &n, &k, BPF_ANY);
+	c->skel->bss->live.need_user = live.need_user;
 	c->skel->bss->live.has_rules = live.has_rules;
 	c->skel->bss->live.has_port_rules = live.has_port_rules;
 	c->skel->bss->live.has_include = live.has_include;
 	__sync_fetch_and_add(&c->skel->bss->live.rules_gen, 1);
+	__sync_fetch_and_add(&c->skel->bss->live.conn_gen, 1);
 	return 0;
 }
 
@@ -517,6 +520,22 @@ void capture_runs(struct capture *c, struct sonde_run_stat ret[RUN_MAX])
 			ret[i].ns += v[k].ns;
 		}
 	}
+}
+
+size_t capture_pending(struct capture *c, __u32 *tgids, size_t max)
+{
+	int fd = bpf_map__fd(c->skel->maps.procs);
+	__u32 key, *prev = NULL, next;
+	struct sonde_proc p;
+	size_t n = 0, seen = 0;
+
+	while (n < max && seen++ < bpf_map__max_entries(c->skel->maps.procs) && !bpf_map_get_next_key(fd, prev, &next)) {
+		key = next;
+		prev = &key;
+		if (!bpf_map_lookup_elem(fd, &key, &p) && p.verdict == VERDICT_PENDING)
+			tgids[n++] = key;
+	}
+	return n;
 }
 
 void capture_procs(struct capture *c, struct capture_procs *ret)

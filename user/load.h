@@ -19,7 +19,6 @@ typedef int (*capture_record_fn)(void *ctx, void *data, size_t size);
 
 struct capture_options {
 	const struct config *config;
-	bool need_user; /* some rule needs user space to judge */
 	capture_record_fn on_data, on_control;
 	void *ctx;
 };
@@ -41,6 +40,9 @@ int capture_consume_control(struct capture *c);
 /* Rules of the configuration that the kernel judges itself; verdicts are made anew. */
 int capture_set_rules(struct capture *c, const struct config *config);
 int capture_set_verdict(struct capture *c, __u32 tgid, enum sonde_verdict v);
+
+/* Processes that wait for a verdict from user space. */
+size_t capture_pending(struct capture *c, __u32 *tgids, size_t max);
 
 /* Sums over the CPUs. */
 void capture_stats(struct capture *c, __u64 ret[STAT_MAX]);

@@ -31,7 +31,7 @@ int iter_listeners(struct bpf_iter__task_file *ctx)
 	if (!c || c->flags)
 		return 0;
 	c->tgid = tgid;
-	c->gen = live.rules_gen;
+	c->gen = live.conn_gen;
 	c->flags = CONN_LISTENER | (tgid == settings.self_tgid ? CONN_OWN : 0);
 	return 0;
 }

@@ -55,8 +55,10 @@ int BPF_PROG(process_exec, struct task_struct *task, pid_t old_pid, struct linux
 	__u64 from, len, env;
 
 	/* a new program: judged anew, but still in its tree */
-	if (p)
+	if (p) {
 		p->verdict = VERDICT_NONE;
+		__sync_fetch_and_add(&live.conn_gen, 1);
+	}
 	if (!wanted(judge(bpf_get_current_task(), tgid)))
 		return 0;
 	s = bpf_map_lookup_elem(&exec_scratch_map, &zero);
@@ -121,7 +123,7 @@ int BPF_PROG(process_cgroup, struct cgroup *dst, const char *path, struct task_s
 
 	if (p) {
 		p->verdict = VERDICT_NONE;
-		__sync_fetch_and_add(&live.rules_gen, 1);
+		__sync_fetch_and_add(&live.conn_gen, 1);
 	}
 	return 0;
 }

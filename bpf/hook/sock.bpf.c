@@ -6,23 +6,18 @@
 #include "bpf/lib/conn.h"
 
 /* The socket's own sequence numbers tell what passed unseen: splice out of a socket fires no hook. */
-static __always_inline void see_gap(struct sock *sk, struct sonde_conn *c, __u32 dir, __u32 n)
+static __always_inline void see_gap(struct tcp_sock *tp, struct sonde_conn *c, __u32 dir, __u32 n)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	__u32 seq, missed;
+	__u32 seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
+	__u32 missed = seq - c->tcp_seq[dir] - n;
 
-	if (!tp)
-		return;
-	seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
-	missed = seq - c->tcp_seq[dir] - n;
-	/* more than half the space back: another thread was faster, not a gap */
-	if (c->flags & CONN_SEQ && c->tcp_seq[dir] && missed && missed < (1U << 31) && missed > 1) {
+	/* one may be urgent data; more than half the space: another thread was faster, not a gap */
+	if (c->tcp_seq[dir] && missed > 1 && missed < (1U << 31)) {
 		c->pos[dir] += missed;
 		stat_add(STAT_SPLICED_BYTES, missed);
 		proc_flag(c->tgid, PROC_SPLICED);
 	}
 	c->tcp_seq[dir] = seq;
-	c->flags |= CONN_SEQ;
 }
 
 /* Whether a connection that we meet in the middle has in truth only now begun. */
@@ -47,7 +42,7 @@ static __always_inline bool may_read(struct sonde_conn *c, __u32 tgid)
 {
 	int verdict;
 
-	if (c && c->tgid == tgid && c->gen == live.rules_gen && c->id)
+	if (c && c->tgid == tgid && c->gen == live.conn_gen && c->id)
 		return true;
 	verdict = judge(bpf_get_current_task(), tgid);
 	if (verdict == VERDICT_PENDING)
@@ -62,7 +57,7 @@ static __always_inline struct sonde_conn *conn_join(struct sock *sk, struct sond
 	if (!c)
 		return NULL;
 	c->tgid = tgid;
-	c->gen = live.rules_gen;
+	c->gen = live.conn_gen;
 	if (!c->id) {
 		c->id = conn_new_id();
 		if (sk->__sk_common.skc_family != AF_UNIX && is_fresh(sk, dir, n))
@@ -74,6 +69,7 @@ static __always_inline struct sonde_conn *conn_join(struct sock *sk, struct sond
 static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 {
 	struct passed p = { .dir = dir, .n = ret, .wait_ns = ~0ULL };
+	struct tcp_sock *tp;
 	struct sonde_conn *c;
 	__u32 tgid;
 
@@ -102,23 +98,20 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	c = conn_join(sk, c, tgid, dir, ret);
 	if (!c)
 		return 0;
+	p.now = bpf_ktime_get_ns();
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		see_gap(tp, c, dir, ret);
 	if (dir == DIR_RECV) {
-		p.start_ns = bpf_ktime_get_ns();
-		if (c->ready_ns && c->ready_ns != ~0ULL && p.start_ns > c->ready_ns)
-			p.wait_ns = p.start_ns - c->ready_ns;
-	} else {
-		p.start_ns = c->send_ns;
-		c->send_ns = 0;
-		/* without the hook on the send's beginning, a send that fits a socket buffer began just now */
-		if (!p.start_ns && (__u32)ret <= 16384)
-			p.start_ns = bpf_ktime_get_ns();
-	}
-	see_gap(sk, c, dir, ret);
-	if (dir == DIR_RECV && settings.has_data_ready) {
-		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-
-		/* what is left has come at a time that we do not know */
+		p.start_ns = p.now;
+		if (c->ready_ns && c->ready_ns != ~0ULL && p.now > c->ready_ns)
+			p.wait_ns = p.now - c->ready_ns;
+		/* what is left in the socket has come at a time that we do not know */
 		c->ready_ns = tp && tp->copied_seq != tp->rcv_nxt ? ~0ULL : 0;
+	} else {
+		/* without the hook on the send's beginning, a send that fits a socket buffer began just now */
+		p.start_ns = c->send_ns ? c->send_ns : (__u32)ret <= 16384 ? p.now : 0;
+		c->send_ns = 0;
 	}
 	conn_bytes(sk, c, &p);
 	return 0;

@@ -28,7 +28,7 @@ static __always_inline void opened(struct sock *sk, __u16 flags)
 		return;
 	__builtin_memset(c, 0, sizeof(*c));
 	c->tgid = tgid;
-	c->gen = live.rules_gen;
+	c->gen = live.conn_gen;
 	c->flags = flags;
 	if (flags & CONN_CLIENT) {
 		c->id = conn_new_id();

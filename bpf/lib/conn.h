@@ -29,6 +29,7 @@ static __always_inline __u64 conn_new_id(void)
 struct passed {
 	__u32 dir;
 	__u32 n;
+	__u64 now;
 	__u64 start_ns; /* when the first of them did; 0: not known */
 	__u64 wait_ns;	/* ~0: not known */
 };

@@ -18,11 +18,10 @@ struct sonde_settings {
 	__u32 self_tgid;
 	__u32 n_scope_cgroups;
 	__u32 scope_by_tree; /* some scope is a process tree: membership stands in the process map */
-	__u32 need_user;     /* some rule needs user space: new processes are unread until judged */
 	__u32 has_send_start;
 	__u32 has_data_ready;
 	__u32 force_wakeup_bytes;
-	__u32 pad;
+	__u32 pad[2];
 	struct sonde_scope_cgroup scope[SONDE_SCOPES_MAX];
 };
 
@@ -62,7 +61,9 @@ struct sonde_rule {
 
 /* .bss: may change while running */
 struct sonde_live {
-	__u32 rules_gen;
+	__u32 rules_gen; /* of the rules: a verdict of an older one is made anew */
+	__u32 conn_gen;	 /* verdicts that connections remember are asked for again when it moves */
+	__u32 need_user; /* some rule needs user space: new processes are unread until judged */
 	__u32 has_rules;
 	__u32 has_port_rules;
 	__u32 has_include;

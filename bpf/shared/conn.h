@@ -16,7 +16,7 @@ struct sonde_conn {
 	__u64 send_ns;	  /* the send call under way began; client before it is established: SYN sent */
 	__u32 tcp_seq[2]; /* copied_seq / write_seq after the last hook */
 	__u32 tgid;	  /* whose verdict let the last bytes be read */
-	__u32 gen;	  /* rules' generation of that verdict */
+	__u32 gen;	  /* live.conn_gen at that verdict */
 	__u16 flags;	  /* enum sonde_conn_flags */
 	__u8 proto;	  /* enum sonde_proto */
 	__u8 last_dir;

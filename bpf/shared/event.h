@@ -38,7 +38,6 @@ enum sonde_conn_flags {
 	CONN_OWN = 1 << 6,	  /* sonde's own socket */
 	CONN_ENDED = 1 << 7,	  /* EV_END with END_CLOSED was sent */
 	CONN_GAP = 1 << 8,	  /* a record of this connection was lost since the last one */
-	CONN_SEQ = 1 << 9,	  /* tcp_seq[] are valid */
 	CONN_TLS = 1 << 10,
 	CONN_PEER_FIN = 1 << 11, /* EV_END with END_PEER_FIN was sent */
 };

@@ -36,7 +36,7 @@ static void grows_and_terminates(void **state)
 
 static void bound_sticks(void **state)
 {
-	_buf_ struct buf b = { .max = 8 };
+	_buf_ struct buf b = {.max = 8};
 
 	buf_puts(&b, "12345678");
 	assert_int_equal(b.err, 0);
@@ -70,7 +70,7 @@ static void huge_length_is_refused(void **state)
 
 static void whole_numbers(void **state)
 {
-	static const uint64_t values[] = { 0, 9, 10, 4294967296ULL, UINT64_MAX };
+	static const uint64_t values[] = {0, 9, 10, 4294967296ULL, UINT64_MAX};
 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		_buf_ struct buf b = BUF_INIT;
@@ -88,24 +88,24 @@ static void doubles_are_shortest(void **state)
 		double v;
 		const char *text;
 	} cases[] = {
-		{ 0, "0" },
-		{ -0.0, "-0" },
-		{ 1, "1" },
-		{ -17, "-17" },
-		{ 0.1, "0.1" },
-		{ 0.00005, "5e-05" },
-		{ 0.1 + 0.2, "0.30000000000000004" },
-		{ 1.0 / 3, "0.3333333333333333" },
-		{ 999999999999999, "999999999999999" },
-		{ 1e15, "1e+15" },
-		{ 1e22, "1e+22" },
-		{ 9007199254740993.0, "9007199254740992" },
-		{ 5e-324, "5e-324" },
-		{ DBL_MIN, "2.2250738585072014e-308" },
-		{ DBL_MAX, "1.7976931348623157e+308" },
-		{ INFINITY, "+Inf" },
-		{ -INFINITY, "-Inf" },
-		{ NAN, "NaN" },
+		{0, "0"},
+		{-0.0, "-0"},
+		{1, "1"},
+		{-17, "-17"},
+		{0.1, "0.1"},
+		{0.00005, "5e-05"},
+		{0.1 + 0.2, "0.30000000000000004"},
+		{1.0 / 3, "0.3333333333333333"},
+		{999999999999999, "999999999999999"},
+		{1e15, "1e+15"},
+		{1e22, "1e+22"},
+		{9007199254740993.0, "9007199254740992"},
+		{5e-324, "5e-324"},
+		{DBL_MIN, "2.2250738585072014e-308"},
+		{DBL_MAX, "1.7976931348623157e+308"},
+		{INFINITY, "+Inf"},
+		{-INFINITY, "-Inf"},
+		{NAN, "NaN"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -182,7 +182,10 @@ static void json_text(void **state)
 	check_text(buf_json, STR("\0\x01\x1f\x7f"), "\\u0000\\u0001\\u001f\\u007f");
 	check_text(buf_json, STR("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80"),
 		   "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x98\x80");
-	check_text(buf_json, STR("\xff" "a\xc3"), "\\ufffda\\ufffd");
+	check_text(buf_json,
+		   STR("\xff"
+		       "a\xc3"),
+		   "\\ufffda\\ufffd");
 	check_text(buf_json, STR("\xc2\x9b\xe2\x80\xae"), "\\u009b\\u202e");
 }
 
@@ -215,7 +218,7 @@ static void utf8_text(void **state)
 /* Whatever comes in, what goes out has no raw control byte; input ends at the end of its memory (ASan). */
 static void any_bytes(void **state)
 {
-	static const writer writers[] = { buf_json, buf_escaped, buf_quoted };
+	static const writer writers[] = {buf_json, buf_escaped, buf_quoted};
 
 	for (uint64_t round = 0; round < 3000; round++) {
 		size_t len = mixed(round) % 24;
@@ -226,7 +229,7 @@ static void any_bytes(void **state)
 		for (size_t w = 0; w < ARRAY_SIZE(writers); w++) {
 			_buf_ struct buf b = BUF_INIT;
 
-			writers[w](&b, (struct str){ in, len });
+			writers[w](&b, (struct str){in, len});
 			assert_int_equal(b.err, 0);
 			for (size_t i = 0; i < b.len; i++)
 				assert_true((uint8_t)b.data[i] >= 0x20 && b.data[i] != 0x7f);
@@ -238,11 +241,16 @@ static void any_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(grows_and_terminates),	  cmocka_unit_test(bound_sticks),
-		cmocka_unit_test(huge_length_is_refused), cmocka_unit_test(whole_numbers),
-		cmocka_unit_test(doubles_are_shortest),	  cmocka_unit_test(doubles_read_back),
-		cmocka_unit_test(json_text),		  cmocka_unit_test(terminal_text),
-		cmocka_unit_test(utf8_text),		  cmocka_unit_test(any_bytes),
+		cmocka_unit_test(grows_and_terminates),
+		cmocka_unit_test(bound_sticks),
+		cmocka_unit_test(huge_length_is_refused),
+		cmocka_unit_test(whole_numbers),
+		cmocka_unit_test(doubles_are_shortest),
+		cmocka_unit_test(doubles_read_back),
+		cmocka_unit_test(json_text),
+		cmocka_unit_test(terminal_text),
+		cmocka_unit_test(utf8_text),
+		cmocka_unit_test(any_bytes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 #include "user/base/log.h"
 #include "user/config_internal.h"
 
-#define SEC NSEC_PER_SEC
+#define SEC	 NSEC_PER_SEC
 #define ARGS_MAX 16
 
 static char dir[] = "/tmp/sonde-config-XXXXXX";
@@ -69,7 +69,7 @@ static void keep_messages(void)
 
 static int vload(struct config *live, int *ret_rest, char **ret_argv, va_list ap)
 {
-	char *args[ARGS_MAX] = { "sonde" };
+	char *args[ARGS_MAX] = {"sonde"};
 	int argc = 1, rest = -1, err;
 
 	while ((args[argc] = va_arg(ap, char *)))
@@ -367,18 +367,18 @@ static void wrong_flags(void **state)
 	static const struct {
 		char *arg, *want;
 	} cases[] = {
-		{ "--web.listen-adress=:1", "--web.listen-adress: there is no such flag; did you mean "
-					    "--web.listen-address? sonde --help lists all" },
-		{ "--listen-address=:1", "--listen-address: there is no such flag; did you mean --web.listen-address? "
-					 "sonde --help lists all" },
-		{ "--qqqqqqqqqqqqqqqqqq", "--qqqqqqqqqqqqqqqqqq: there is no such flag; sonde --help lists all" },
-		{ "--=x", "--: there is no such flag; sonde --help lists all" },
-		{ "-x", "-x: there is no such flag; sonde --help lists all" },
-		{ "--no-print", "--no-print: there is no such flag; sonde --help lists all" },
-		{ "--no-otlp.disabled=1", "--no-otlp.disabled=1: takes no value; write --otlp.disabled=true or "
-					  "--otlp.disabled=false" },
-		{ "--scope", "--scope: needs a value; write --scope=cgroup:PATH|pid:PID" },
-		{ "--rules=x", "--rules: there is no such flag; sonde --help lists all" },
+		{"--web.listen-adress=:1", "--web.listen-adress: there is no such flag; did you mean "
+					   "--web.listen-address? sonde --help lists all"},
+		{"--listen-address=:1", "--listen-address: there is no such flag; did you mean --web.listen-address? "
+					"sonde --help lists all"},
+		{"--qqqqqqqqqqqqqqqqqq", "--qqqqqqqqqqqqqqqqqq: there is no such flag; sonde --help lists all"},
+		{"--=x", "--: there is no such flag; sonde --help lists all"},
+		{"-x", "-x: there is no such flag; sonde --help lists all"},
+		{"--no-print", "--no-print: there is no such flag; sonde --help lists all"},
+		{"--no-otlp.disabled=1", "--no-otlp.disabled=1: takes no value; write --otlp.disabled=true or "
+					 "--otlp.disabled=false"},
+		{"--scope", "--scope: needs a value; write --scope=cgroup:PATH|pid:PID"},
+		{"--rules=x", "--rules: there is no such flag; sonde --help lists all"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -405,94 +405,92 @@ struct value_case {
 static void bad_values(void **state)
 {
 	static const struct value_case cases[] = {
-		{ "print=xml", "is not known; write one of none, text, json" },
-		{ "resource.command-args=maybe", "is neither true nor false; write true or false" },
-		{ "metrics.max-series=", "is not a whole number; write one such as 1000" },
-		{ "metrics.max-series=1e3", "is not a whole number; write one such as 1000" },
-		{ "metrics.max-series=--3", "is not a whole number; write one such as 1000" },
-		{ "metrics.max-series=9223372036854775808", "is too large; write a smaller one" },
-		{ "metrics.max-series=0", "is out of range; write one from 1 to 10000000" },
-		{ "metrics.max-series=-5", "is out of range; write one from 1 to 10000000" },
-		{ "web.max-requests=2000", "is out of range; write one from 1 to 1024" },
-		{ "metrics.series-ttl=15", "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m" },
-		{ "metrics.series-ttl=", "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m" },
-		{ "metrics.series-ttl=-5s", "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m" },
-		{ "metrics.series-ttl=5 parsecs",
-		  "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m" },
-		{ "metrics.series-ttl=0x",
-		  "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m" },
-		{ "metrics.series-ttl=1h30",
-		  "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m" },
-		{ "metrics.series-ttl=10ms", "is out of range; write one from 1s to 8760h" },
-		{ "metrics.series-ttl=99999999999999999d", "is too large; write a smaller one" },
-		{ "otlp.timeout=soon", "is not a duration; write a number with a unit such as 10s, or milliseconds" },
-		{ "otlp.timeout=0", "is out of range; write one from 1ms to 24h" },
-		{ "capture.ring-size=4 apples", "is not a size; write bytes, or a number with k, M or G such as 4MiB" },
-		{ "capture.ring-size=99999999999G", "is too large; write a smaller one" },
-		{ "capture.ring-size=3MiB",
-		  "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB" },
-		{ "capture.ring-size=32k",
-		  "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB" },
-		{ "capture.ring-size=512MiB",
-		  "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB" },
-		{ "capture.ring-size=0",
-		  "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB" },
-		{ "traces.sampler-arg=0x1", "is not a number; write one such as 0.25" },
-		{ "traces.sampler-arg=nan", "is not a number; write one such as 0.25" },
-		{ "traces.sampler-arg=1e999", "is not a number; write one such as 0.25" },
-		{ "traces.sampler-arg=1.5", "is not a ratio; write a number from 0 to 1" },
-		{ "traces.sampler-arg=-0.1", "is not a ratio; write a number from 0 to 1" },
-		{ "metrics.duration-buckets=1,x",
-		  "is not a list of numbers; write them ascending with commas, such as 0.1,0.5,1" },
-		{ "metrics.duration-buckets=", "has the wrong number of bounds; write from 1 to 64" },
-		{ "metrics.duration-buckets=1,1", "is not ascending; write each bound greater than the one before" },
-		{ "metrics.duration-buckets=2,1", "is not ascending; write each bound greater than the one before" },
-		{ "metrics.duration-buckets=0,1", "has a bound that is not positive; write bounds greater than 0" },
-		{ "metrics.size-buckets=-1,1", "has a negative bound; write bounds from 0 on" },
-		{ "web.listen-address=9960",
-		  "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none" },
-		{ "web.listen-address=::1:9960",
-		  "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none" },
-		{ "web.listen-address=[::g]:9960",
-		  "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none" },
-		{ "web.listen-address=1.2.3.4:65536",
-		  "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none" },
-		{ "web.listen-address=1.2.3:80",
-		  "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none" },
-		{ "web.listen-address=http://x:80",
-		  "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none" },
-		{ "web.listen-address=none,:1", "names 'none' beside an address; write either" },
-		{ "web.listen-address=", "names no address; write 127.0.0.1:9960, or none to serve nothing" },
-		{ "web.telemetry-path=metrics", "does not begin with '/'; write a path such as /metrics" },
-		{ "web.telemetry-path=/", "is served with something else; write another path, such as /metrics" },
-		{ "web.telemetry-path=/a?b", "holds a character that a path cannot; write one such as /metrics" },
-		{ "scope=1234", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID" },
-		{ "scope=pid:0", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID" },
-		{ "scope=pid:1x", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID" },
-		{ "scope=cgroup:x", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID" },
-		{ "scope=pid:1,uid:2", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID" },
-		{ "metrics.exclude-paths=health", "has a pattern that no path can match; begin each with '/' or '*'" },
-		{ "otlp.endpoint=localhost:4318",
-		  "is not an http:// or https:// URL; write one such as http://localhost:4318" },
-		{ "otlp.endpoint=http://", "is not an http:// or https:// URL; write one such as http://localhost:4318" },
-		{ "otlp.endpoint=https:///x", "is not an http:// or https:// URL; write one such as http://localhost:4318" },
-		{ "otlp.traces.endpoint=http://a b",
-		  "holds a blank or control character; write a URL such as http://localhost:4318" },
-		{ "otlp.certificate=/nowhere.pem",
-		  "cannot be read: No such file or directory; write the path of a PEM file" },
-		{ "resource.attributes=a", "has a part that is not KEY=VALUE; write KEY=VALUE,KEY=VALUE and ',' inside "
-					   "a value as %2C" },
-		{ "resource.attributes==b", "has a part that is not KEY=VALUE; write KEY=VALUE,KEY=VALUE and ',' "
-					    "inside a value as %2C" },
-		{ "resource.attributes=a=%", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
-					     "plain '%' as %25" },
-		{ "resource.attributes=a=%4", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
-					      "plain '%' as %25" },
-		{ "resource.attributes=a=%zz", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
-					       "plain '%' as %25" },
-		{ "resource.attributes=a=%00", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
-					       "plain '%' as %25" },
-		{ "self.service-name=", "is empty; write a name" },
+		{"print=xml", "is not known; write one of none, text, json"},
+		{"resource.command-args=maybe", "is neither true nor false; write true or false"},
+		{"metrics.max-series=", "is not a whole number; write one such as 1000"},
+		{"metrics.max-series=1e3", "is not a whole number; write one such as 1000"},
+		{"metrics.max-series=--3", "is not a whole number; write one such as 1000"},
+		{"metrics.max-series=9223372036854775808", "is too large; write a smaller one"},
+		{"metrics.max-series=0", "is out of range; write one from 1 to 10000000"},
+		{"metrics.max-series=-5", "is out of range; write one from 1 to 10000000"},
+		{"web.max-requests=2000", "is out of range; write one from 1 to 1024"},
+		{"metrics.series-ttl=15", "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m"},
+		{"metrics.series-ttl=", "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m"},
+		{"metrics.series-ttl=-5s",
+		 "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m"},
+		{"metrics.series-ttl=5 parsecs",
+		 "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m"},
+		{"metrics.series-ttl=0x", "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m"},
+		{"metrics.series-ttl=1h30",
+		 "is not a duration; write a number with a unit (ms, s, m, h, d) such as 15m"},
+		{"metrics.series-ttl=10ms", "is out of range; write one from 1s to 8760h"},
+		{"metrics.series-ttl=99999999999999999d", "is too large; write a smaller one"},
+		{"otlp.timeout=soon", "is not a duration; write a number with a unit such as 10s, or milliseconds"},
+		{"otlp.timeout=0", "is out of range; write one from 1ms to 24h"},
+		{"capture.ring-size=4 apples", "is not a size; write bytes, or a number with k, M or G such as 4MiB"},
+		{"capture.ring-size=99999999999G", "is too large; write a smaller one"},
+		{"capture.ring-size=3MiB",
+		 "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB"},
+		{"capture.ring-size=32k",
+		 "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB"},
+		{"capture.ring-size=512MiB",
+		 "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB"},
+		{"capture.ring-size=0",
+		 "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB"},
+		{"traces.sampler-arg=0x1", "is not a number; write one such as 0.25"},
+		{"traces.sampler-arg=nan", "is not a number; write one such as 0.25"},
+		{"traces.sampler-arg=1e999", "is not a number; write one such as 0.25"},
+		{"traces.sampler-arg=1.5", "is not a ratio; write a number from 0 to 1"},
+		{"traces.sampler-arg=-0.1", "is not a ratio; write a number from 0 to 1"},
+		{"metrics.duration-buckets=1,x",
+		 "is not a list of numbers; write them ascending with commas, such as 0.1,0.5,1"},
+		{"metrics.duration-buckets=", "has the wrong number of bounds; write from 1 to 64"},
+		{"metrics.duration-buckets=1,1", "is not ascending; write each bound greater than the one before"},
+		{"metrics.duration-buckets=2,1", "is not ascending; write each bound greater than the one before"},
+		{"metrics.duration-buckets=0,1", "has a bound that is not positive; write bounds greater than 0"},
+		{"metrics.size-buckets=-1,1", "has a negative bound; write bounds from 0 on"},
+		{"web.listen-address=9960", "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none"},
+		{"web.listen-address=::1:9960", "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none"},
+		{"web.listen-address=[::g]:9960",
+		 "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none"},
+		{"web.listen-address=1.2.3.4:65536",
+		 "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none"},
+		{"web.listen-address=1.2.3:80", "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none"},
+		{"web.listen-address=http://x:80",
+		 "is not ADDRESS:PORT; write 127.0.0.1:9960, [::1]:9960, :9960 or none"},
+		{"web.listen-address=none,:1", "names 'none' beside an address; write either"},
+		{"web.listen-address=", "names no address; write 127.0.0.1:9960, or none to serve nothing"},
+		{"web.telemetry-path=metrics", "does not begin with '/'; write a path such as /metrics"},
+		{"web.telemetry-path=/", "is served with something else; write another path, such as /metrics"},
+		{"web.telemetry-path=/a?b", "holds a character that a path cannot; write one such as /metrics"},
+		{"scope=1234", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID"},
+		{"scope=pid:0", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID"},
+		{"scope=pid:1x", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID"},
+		{"scope=cgroup:x", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID"},
+		{"scope=pid:1,uid:2", "is not a scope; write cgroup:/PATH (as in /proc/PID/cgroup) or pid:PID"},
+		{"metrics.exclude-paths=health", "has a pattern that no path can match; begin each with '/' or '*'"},
+		{"otlp.endpoint=localhost:4318",
+		 "is not an http:// or https:// URL; write one such as http://localhost:4318"},
+		{"otlp.endpoint=http://", "is not an http:// or https:// URL; write one such as http://localhost:4318"},
+		{"otlp.endpoint=https:///x",
+		 "is not an http:// or https:// URL; write one such as http://localhost:4318"},
+		{"otlp.traces.endpoint=http://a b",
+		 "holds a blank or control character; write a URL such as http://localhost:4318"},
+		{"otlp.certificate=/nowhere.pem",
+		 "cannot be read: No such file or directory; write the path of a PEM file"},
+		{"resource.attributes=a", "has a part that is not KEY=VALUE; write KEY=VALUE,KEY=VALUE and ',' inside "
+					  "a value as %2C"},
+		{"resource.attributes==b", "has a part that is not KEY=VALUE; write KEY=VALUE,KEY=VALUE and ',' "
+					   "inside a value as %2C"},
+		{"resource.attributes=a=%", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
+					    "plain '%' as %25"},
+		{"resource.attributes=a=%4", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
+					     "plain '%' as %25"},
+		{"resource.attributes=a=%zz", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
+					      "plain '%' as %25"},
+		{"resource.attributes=a=%00", "has a '%' that two hexadecimal digits (not 00) do not follow; write a "
+					      "plain '%' as %25"},
+		{"self.service-name=", "is empty; write a name"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -538,10 +536,17 @@ static void durations(void **state)
 		char *text;
 		uint64_t ns;
 	} cases[] = {
-		{ "1h30m", 5400 * SEC },      { "1500ms", 1500 * NSEC_PER_MSEC }, { "1.5s", 1500 * NSEC_PER_MSEC },
-		{ "1d", 86400 * SEC },	      { " 2m ", 120 * SEC },		  { "1h 5s", 3605 * SEC },
-		{ "2000000us", 2 * SEC },     { "2000000\xc2\xb5s", 2 * SEC },	  { "2000000\xce\xbcs", 2 * SEC },
-		{ "3000000000ns", 3 * SEC },  { ".5h", 1800 * SEC },
+		{"1h30m", 5400 * SEC},
+		{"1500ms", 1500 * NSEC_PER_MSEC},
+		{"1.5s", 1500 * NSEC_PER_MSEC},
+		{"1d", 86400 * SEC},
+		{" 2m ", 120 * SEC},
+		{"1h 5s", 3605 * SEC},
+		{"2000000us", 2 * SEC},
+		{"2000000\xc2\xb5s", 2 * SEC},
+		{"2000000\xce\xbcs", 2 * SEC},
+		{"3000000000ns", 3 * SEC},
+		{".5h", 1800 * SEC},
 	};
 	char arg[100];
 
@@ -562,9 +567,8 @@ static void sizes(void **state)
 		char *text;
 		uint64_t bytes;
 	} cases[] = {
-		{ "65536", 65536 },    { "64k", 65536 },	  { "64KiB", 65536 },	   { "64Ki", 65536 },
-		{ "65536B", 65536 },   { "1M", 1 << 20 },	  { "256mib", 256 << 20 }, { "128 KiB", 1 << 17 },
-		{ "131072b", 1 << 17 },
+		{"65536", 65536}, {"64k", 65536},	 {"64KiB", 65536},     {"64Ki", 65536},	     {"65536B", 65536},
+		{"1M", 1 << 20},  {"256mib", 256 << 20}, {"128 KiB", 1 << 17}, {"131072b", 1 << 17},
 	};
 	char arg[100];
 
@@ -599,8 +603,8 @@ static void good_values(void **state)
 
 static void pairs_are_percent_decoded(void **state)
 {
-	setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=a%2Cb%3D%25, host.name = x+y ,k%2e=gr%C3%BC%c3%9f,e=,",
-	       1);
+	setenv("OTEL_RESOURCE_ATTRIBUTES",
+	       "deployment.environment=a%2Cb%3D%25, host.name = x+y ,k%2e=gr%C3%BC%c3%9f,e=,", 1);
 	setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic dXNlcjpwYXNz==,x-tenant=a%20b", 1);
 	assert_int_equal(LOAD(), 0);
 	assert_string_equal(said, "");
@@ -624,25 +628,28 @@ static void otel_variables_warn(void **state)
 	static const struct {
 		const char *name, *value, *want;
 	} cases[] = {
-		{ "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json",
-		  "'http/json' is not known; write one of http/protobuf, grpc; ignored until then" },
-		{ "OTEL_TRACES_SAMPLER", "jaeger_remote",
-		  "'jaeger_remote' is not known; write one of always_on, always_off, traceidratio, "
-		  "parentbased_always_on, parentbased_always_off, parentbased_traceidratio; ignored until then" },
-		{ "OTEL_TRACES_SAMPLER_ARG", "2", "'2' is not a ratio; write a number from 0 to 1; ignored until then" },
-		{ "OTEL_TRACES_SAMPLER_ARG", "half",
-		  "'half' is not a number; write one such as 0.25; ignored until then" },
-		{ "OTEL_BSP_MAX_QUEUE_SIZE", "many",
-		  "'many' is not a whole number; write one such as 1000; ignored until then" },
-		{ "OTEL_BSP_MAX_QUEUE_SIZE", "-1", "'-1' is out of range; write one from 1 to 1000000; ignored until then" },
-		{ "OTEL_EXPORTER_OTLP_TIMEOUT", "x",
-		  "'x' is not a duration; write a number with a unit such as 10s, or milliseconds; ignored until then" },
-		{ "OTEL_RESOURCE_ATTRIBUTES", "a=1,b", "'a=1,b' has a part that is not KEY=VALUE; write "
-						       "KEY=VALUE,KEY=VALUE and ',' inside a value as %2C; ignored until "
-						       "then" },
-		{ "OTEL_EXPORTER_OTLP_HEADERS", "key=%", "the value (not shown) has a '%' that two hexadecimal digits "
-							 "(not 00) do not follow; write a plain '%' as %25; ignored until "
-							 "then" },
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json",
+		 "'http/json' is not known; write one of http/protobuf, grpc; ignored until then"},
+		{"OTEL_TRACES_SAMPLER", "jaeger_remote",
+		 "'jaeger_remote' is not known; write one of always_on, always_off, traceidratio, "
+		 "parentbased_always_on, parentbased_always_off, parentbased_traceidratio; ignored until then"},
+		{"OTEL_TRACES_SAMPLER_ARG", "2", "'2' is not a ratio; write a number from 0 to 1; ignored until then"},
+		{"OTEL_TRACES_SAMPLER_ARG", "half",
+		 "'half' is not a number; write one such as 0.25; ignored until then"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "many",
+		 "'many' is not a whole number; write one such as 1000; ignored until then"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "-1",
+		 "'-1' is out of range; write one from 1 to 1000000; ignored until then"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "x",
+		 "'x' is not a duration; write a number with a unit such as 10s, or milliseconds; ignored until then"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "a=1,b",
+		 "'a=1,b' has a part that is not KEY=VALUE; write "
+		 "KEY=VALUE,KEY=VALUE and ',' inside a value as %2C; ignored until "
+		 "then"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "key=%",
+		 "the value (not shown) has a '%' that two hexadecimal digits "
+		 "(not 00) do not follow; write a plain '%' as %25; ignored until "
+		 "then"},
 	};
 
 	write_file("traces.sampler-arg: 0.5\n");
@@ -700,13 +707,15 @@ static void other_sources_are_strict(void **state)
 {
 	setenv("SONDE_PRINT", "xml", 1);
 	assert_int_equal(LOAD(), -EINVAL);
-	assert_string_equal(said, "error: environment variable SONDE_PRINT: 'xml' is not known; write one of none, text, "
-				  "json\n");
+	assert_string_equal(said,
+			    "error: environment variable SONDE_PRINT: 'xml' is not known; write one of none, text, "
+			    "json\n");
 	unsetenv("SONDE_PRINT");
 	assert_int_equal(LOAD("--otlp.protocol=http/json"), -EINVAL);
 	assert_int_equal(load_yaml("otlp:\n  protocol: http/json\n"), -EINVAL);
-	assert_string_equal(said, "error: c.yaml:2: otlp.protocol: 'http/json' is not known; write one of http/protobuf, "
-				  "grpc\n");
+	assert_string_equal(said,
+			    "error: c.yaml:2: otlp.protocol: 'http/json' is not known; write one of http/protobuf, "
+			    "grpc\n");
 	write_file("");
 	setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317", 1);
 	assert_int_equal(LOAD(), -EINVAL);
@@ -738,8 +747,9 @@ static void client_key_needs_certificate(void **state)
 
 	close(fd);
 	assert_int_equal(LOAD("--otlp.client-key=cert.pem"), -EINVAL);
-	assert_string_equal(said, "error: otlp.client-key is set without otlp.client-certificate: mutual TLS needs both; "
-				  "set the other\n");
+	assert_string_equal(said,
+			    "error: otlp.client-key is set without otlp.client-certificate: mutual TLS needs both; "
+			    "set the other\n");
 	assert_int_equal(LOAD("--otlp.client-certificate=cert.pem"), -EINVAL);
 	assert_int_equal(LOAD("--otlp.client-key=cert.pem", "--otlp.client-certificate=cert.pem"), 0);
 }
@@ -811,8 +821,18 @@ static void nested_flat_and_mixed_keys(void **state)
 static void empty_files_and_keys(void **state)
 {
 	static const char *const files[] = {
-		"", "\n\n", "# only a comment\n", "---\n", "---\n...\n", "~\n", "{}\n", "web:\n", "web: {}\n",
-		"rules:\nroutes:\n", "rules: []\nroutes: []\n", "print:\nmetrics.max-series: ~\nscope: null\n",
+		"",
+		"\n\n",
+		"# only a comment\n",
+		"---\n",
+		"---\n...\n",
+		"~\n",
+		"{}\n",
+		"web:\n",
+		"web: {}\n",
+		"rules:\nroutes:\n",
+		"rules: []\nroutes: []\n",
+		"print:\nmetrics.max-series: ~\nscope: null\n",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -831,49 +851,49 @@ static void file_complaints(void **state)
 	static const struct {
 		const char *yaml, *want;
 	} cases[] = {
-		{ "print: text\n\nwebb: 1\n", "3: webb: there is no such key; docs/configuration.md lists all" },
-		{ "web:\n  listen-adress: x\n", "2: web.listen-adress: there is no such key; did you mean "
-						"web.listen-address? docs/configuration.md lists all" },
-		{ "web:\n  zzzzzzzzzzzzzzzz: x\n",
-		  "2: web.zzzzzzzzzzzzzzzz: there is no such key; docs/configuration.md lists all" },
-		{ "rule: []\n", "1: rule: there is no such key; did you mean rules? docs/configuration.md lists all" },
-		{ "max_series: 1\n", "1: max_series: there is no such key; docs/configuration.md lists all" },
-		{ "max-series: 1\n", "1: max-series: there is no such key; did you mean metrics.max-series? "
-				     "docs/configuration.md lists all" },
-		{ "config.file: x\n", "1: config.file: cannot be set in the file itself; use --config.file or "
-				      "SONDE_CONFIG_FILE" },
-		{ "web: 1\n", "1: web: is given a value, but is a group of keys; write them below it" },
-		{ "web: [1]\n", "1: web: is given a value, but is a group of keys; write them below it" },
-		{ "print: text\nprint: json\n", "2: print: is set twice, in line 1 before; keep one" },
-		{ "log:\n  level: info\nlog.level: info\n", "3: log.level: is set twice, in line 2 before; keep one" },
-		{ "print: [text]\n", "1: print: is given a list; write one value" },
-		{ "print: {a: b}\n", "1: print: is given a mapping; write one value" },
-		{ "scope: {a: b}\n", "1: scope: is given a mapping; write a list" },
-		{ "otlp.headers: [a]\n", "1: otlp.headers: is given a list; write a mapping or KEY=VALUE,KEY=VALUE" },
-		{ "otlp.headers: {a: [b]}\n", "1: otlp.headers: the value of a is not plain text; write a: VALUE" },
-		{ "scope:\n  - pid:1\n  - [x]\n", "3: scope: an item is not plain text; write one value per item" },
-		{ "scope:\n  - pid:1\n  -\n", "3: scope: an item is not plain text; write one value per item" },
-		{ "metrics:\n  duration-buckets:\n    - 1\n    - two\n",
-		  "4: metrics.duration-buckets: 'two' is not a number; write one such as 0.25" },
-		{ "scope: [pid:1, uid:2]\n", "1: scope: 'pid:1,uid:2' is not a scope; write cgroup:/PATH (as in "
-					     "/proc/PID/cgroup) or pid:PID" },
-		{ "metrics:\n  max-series: many\n",
-		  "2: metrics.max-series: 'many' is not a whole number; write one such as 1000" },
-		{ "otlp.endpoint: \"http://a\\0b\"\n", "1: otlp.endpoint: 'http://a" /* cut at the NUL; see below */ },
-		{ "scope: [\"pid:1\\0\"]\n", "1: scope: an item holds a NUL byte; leave it out" },
-		{ "otlp.headers: {a: \"b\\0\"}\n", "1: otlp.headers: a holds a NUL byte; leave it out" },
-		{ "- a\n", "1: is not a mapping of keys to values; write KEY: VALUE lines" },
-		{ "text\n", "1: is not a mapping of keys to values; write KEY: VALUE lines" },
-		{ "[a]: b\n", "1: a key is not plain text; write KEY: VALUE" },
-		{ "print: text\n---\nprint: json\n", "2: holds a second YAML document; keep one" },
-		{ "web: &a {max-requests: 1}\ncapture: *a\n", "2: a YAML alias (*name) is used; aliases are not "
-							      "supported, write the value out" },
-		{ "a: \"x\n", "2: is not valid YAML: found unexpected end of stream; check quotes, indents and brackets "
-			      "there" },
-		{ "web:\n\tmax-requests: 1\n", "2: is not valid YAML: found character that cannot start any token; "
-					       "check quotes, indents and brackets there" },
-		{ "print: text\n  json: x\n", "2: is not valid YAML: mapping values are not allowed in this context; "
-					      "check quotes, indents and brackets there" },
+		{"print: text\n\nwebb: 1\n", "3: webb: there is no such key; docs/configuration.md lists all"},
+		{"web:\n  listen-adress: x\n", "2: web.listen-adress: there is no such key; did you mean "
+					       "web.listen-address? docs/configuration.md lists all"},
+		{"web:\n  zzzzzzzzzzzzzzzz: x\n",
+		 "2: web.zzzzzzzzzzzzzzzz: there is no such key; docs/configuration.md lists all"},
+		{"rule: []\n", "1: rule: there is no such key; did you mean rules? docs/configuration.md lists all"},
+		{"max_series: 1\n", "1: max_series: there is no such key; docs/configuration.md lists all"},
+		{"max-series: 1\n", "1: max-series: there is no such key; did you mean metrics.max-series? "
+				    "docs/configuration.md lists all"},
+		{"config.file: x\n", "1: config.file: cannot be set in the file itself; use --config.file or "
+				     "SONDE_CONFIG_FILE"},
+		{"web: 1\n", "1: web: is given a value, but is a group of keys; write them below it"},
+		{"web: [1]\n", "1: web: is given a value, but is a group of keys; write them below it"},
+		{"print: text\nprint: json\n", "2: print: is set twice, in line 1 before; keep one"},
+		{"log:\n  level: info\nlog.level: info\n", "3: log.level: is set twice, in line 2 before; keep one"},
+		{"print: [text]\n", "1: print: is given a list; write one value"},
+		{"print: {a: b}\n", "1: print: is given a mapping; write one value"},
+		{"scope: {a: b}\n", "1: scope: is given a mapping; write a list"},
+		{"otlp.headers: [a]\n", "1: otlp.headers: is given a list; write a mapping or KEY=VALUE,KEY=VALUE"},
+		{"otlp.headers: {a: [b]}\n", "1: otlp.headers: the value of a is not plain text; write a: VALUE"},
+		{"scope:\n  - pid:1\n  - [x]\n", "3: scope: an item is not plain text; write one value per item"},
+		{"scope:\n  - pid:1\n  -\n", "3: scope: an item is not plain text; write one value per item"},
+		{"metrics:\n  duration-buckets:\n    - 1\n    - two\n",
+		 "4: metrics.duration-buckets: 'two' is not a number; write one such as 0.25"},
+		{"scope: [pid:1, uid:2]\n", "1: scope: 'pid:1,uid:2' is not a scope; write cgroup:/PATH (as in "
+					    "/proc/PID/cgroup) or pid:PID"},
+		{"metrics:\n  max-series: many\n",
+		 "2: metrics.max-series: 'many' is not a whole number; write one such as 1000"},
+		{"otlp.endpoint: \"http://a\\0b\"\n", "1: otlp.endpoint: 'http://a" /* cut at the NUL; see below */},
+		{"scope: [\"pid:1\\0\"]\n", "1: scope: an item holds a NUL byte; leave it out"},
+		{"otlp.headers: {a: \"b\\0\"}\n", "1: otlp.headers: a holds a NUL byte; leave it out"},
+		{"- a\n", "1: is not a mapping of keys to values; write KEY: VALUE lines"},
+		{"text\n", "1: is not a mapping of keys to values; write KEY: VALUE lines"},
+		{"[a]: b\n", "1: a key is not plain text; write KEY: VALUE"},
+		{"print: text\n---\nprint: json\n", "2: holds a second YAML document; keep one"},
+		{"web: &a {max-requests: 1}\ncapture: *a\n", "1: a YAML anchor (&name) or alias (*name) is used; they "
+							     "are not supported, write the value out"},
+		{"a: \"x\n", "2: is not valid YAML: found unexpected end of stream; check quotes, indents and brackets "
+			     "there"},
+		{"web:\n\tmax-requests: 1\n", "2: is not valid YAML: found character that cannot start any token; "
+					      "check quotes, indents and brackets there"},
+		{"print: text\n  json: x\n", "2: is not valid YAML: mapping values are not allowed in this context; "
+					     "check quotes, indents and brackets there"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -889,29 +909,31 @@ static void file_complaints(void **state)
 		assert_null(c);
 	}
 	assert_int_equal(load_yaml("print: \xff\n"), -EINVAL);
-	assert_string_equal(said, "error: c.yaml: is not valid YAML at byte 7: invalid leading UTF-8 octet; correct it or "
-				  "save it as UTF-8\n");
+	assert_string_equal(said,
+			    "error: c.yaml: is not valid YAML at byte 7: invalid leading UTF-8 octet; correct it or "
+			    "save it as UTF-8\n");
 }
 
 /* ---- rules and routes ---- */
 
 static void rules_and_routes(void **state)
 {
-	assert_int_equal(load_yaml("rules:\n"
-				   "  - match: {exe: \"/usr/sbin/nginx*\", port: 8080, cgroup: \"/system.slice/*\", uid: 0, "
-				   "env: \"APP=shop*\"}\n"
-				   "    action: exclude\n"
-				   "  - match:\n"
-				   "      exe: \"*gunicorn*\"\n"
-				   "    action: include\n"
-				   "    service_name: shop\n"
-				   "    service_namespace: web\n"
-				   "routes:\n"
-				   "  - service: \"shop*\"\n"
-				   "    patterns: [\"/users/{id}\", \"/static/*\"]\n"
-				   "  - patterns:\n"
-				   "      - /x\n"),
-			 0);
+	assert_int_equal(
+		load_yaml("rules:\n"
+			  "  - match: {exe: \"/usr/sbin/nginx*\", port: 8080, cgroup: \"/system.slice/*\", uid: 0, "
+			  "env: \"APP=shop*\"}\n"
+			  "    action: exclude\n"
+			  "  - match:\n"
+			  "      exe: \"*gunicorn*\"\n"
+			  "    action: include\n"
+			  "    service_name: shop\n"
+			  "    service_namespace: web\n"
+			  "routes:\n"
+			  "  - service: \"shop*\"\n"
+			  "    patterns: [\"/users/{id}\", \"/static/*\"]\n"
+			  "  - patterns:\n"
+			  "      - /x\n"),
+		0);
 	assert_int_equal(c->n_rules, 2);
 	assert_string_equal(c->rules[0].exe, "/usr/sbin/nginx*");
 	assert_int_equal(c->rules[0].port, 8080);
@@ -941,53 +963,54 @@ static void rule_complaints(void **state)
 	static const struct {
 		const char *yaml, *want;
 	} cases[] = {
-		{ "rules: x\n", "1: rules: is not a list; write one '- ' per entry" },
-		{ "rules: {match: {exe: x}}\n", "1: rules: is not a list; write one '- ' per entry" },
-		{ "rules:\n  - x\n", "2: rules: an entry is not a mapping; write '- KEY: VALUE'" },
-		{ "rules:\n  - action: exclude\n", "2: rules: a rule without a condition; write match: with one of exe, "
-						   "port, cgroup, uid, env (every program: exe: \"*\")" },
-		{ "rules:\n  - match: {exe: x}\n",
-		  "2: rules: a rule that does nothing; write action, service_name or service_namespace" },
-		{ "rules:\n  - match: {exe: x}\n    action: drop\n",
-		  "3: rules.action: 'drop' is not known; write include or exclude" },
-		{ "rules:\n  - match: {exe: x}\n    action: [a]\n",
-		  "3: rules.action: '' is not known; write include or exclude" },
-		{ "rules:\n  - match: {exe: x}\n    actoin: exclude\n",
-		  "3: rules: there is no key 'actoin', did you mean action?; write one of match, action, service_name, "
-		  "service_namespace" },
-		{ "rules:\n  - match: {exec: x}\n", "2: rules.match: there is no key 'exec', did you mean exe?; write one of "
-						    "exe, port, cgroup, uid, env" },
-		{ "rules:\n  - match: {zzzzzz: x}\n",
-		  "2: rules.match: there is no key 'zzzzzz'; write one of exe, port, cgroup, uid, env" },
-		{ "rules:\n  - match: x\n",
-		  "2: rules.match: is not a mapping; write one such as {exe: \"/usr/bin/*\"}" },
-		{ "rules:\n  - match:\n      port: 0\n",
-		  "3: rules.match.port: '0' is not a number from 1 to 65535; write one" },
-		{ "rules:\n  - match:\n      port: [80]\n",
-		  "3: rules.match.port: '' is not a number from 1 to 65535; write one" },
-		{ "rules:\n  - match: {uid: root}\n",
-		  "2: rules.match.uid: 'root' is not a number from 0 to 4294967294; write one" },
-		{ "rules:\n  - match: {uid: 1, uid: 2}\n", "2: rules.match.uid: is set twice; keep one" },
-		{ "rules:\n  - match: {exe: a, exe: b}\n", "2: rules.match.exe: is set twice; keep one" },
-		{ "rules:\n  - match: {exe: }\n",
-		  "2: rules.match.exe: is empty or not plain text; write one value" },
-		{ "rules:\n  - match: {exe: \"a\\0\"}\n", "2: rules.match.exe: holds a NUL byte; leave it out" },
-		{ "rules:\n  - match: {env: SHOP}\n",
-		  "2: rules.match.env: 'SHOP' is not NAME=VALUE; write one such as APP=shop*" },
-		{ "rules:\n  - match: {exe: x}\n    action: include\n    action: exclude\n",
-		  "4: rules.action: is set twice; keep one" },
-		{ "rules:\n  - &r {match: {exe: x}, action: include}\n  - *r\n",
-		  "1: a YAML alias (*name) is used; aliases are not supported, write the value out" },
-		{ "rules:\n  - {match: {exe: x}, action: include}\nrules: []\n", "3: rules: is set twice; keep one list" },
-		{ "routes: /x\n", "1: routes: is not a list; write one '- ' per entry" },
-		{ "routes:\n  - service: x\n",
-		  "2: routes: an entry without patterns; write patterns: [\"/users/{id}\"]" },
-		{ "routes:\n  - patterns: /x\n",
-		  "2: routes.patterns: is not a list; write one such as [\"/users/{id}\"]" },
-		{ "routes:\n  - patterns:\n      - /x\n      - y\n",
-		  "4: routes.patterns: 'y' does not begin with '/'; write one such as /users/{id}" },
-		{ "routes:\n  - pattern: [/x]\n", "2: routes: there is no key 'pattern', did you mean patterns?; write one "
-						  "of service, patterns" },
+		{"rules: x\n", "1: rules: is not a list; write one '- ' per entry"},
+		{"rules: {match: {exe: x}}\n", "1: rules: is not a list; write one '- ' per entry"},
+		{"rules:\n  - x\n", "2: rules: an entry is not a mapping; write '- KEY: VALUE'"},
+		{"rules:\n  - action: exclude\n", "2: rules: a rule without a condition; write match: with one of exe, "
+						  "port, cgroup, uid, env (every program: exe: \"*\")"},
+		{"rules:\n  - match: {exe: x}\n",
+		 "2: rules: a rule that does nothing; write action, service_name or service_namespace"},
+		{"rules:\n  - match: {exe: x}\n    action: drop\n",
+		 "3: rules.action: 'drop' is not known; write include or exclude"},
+		{"rules:\n  - match: {exe: x}\n    action: [a]\n",
+		 "3: rules.action: '' is not known; write include or exclude"},
+		{"rules:\n  - match: {exe: x}\n    actoin: exclude\n",
+		 "3: rules: there is no key 'actoin', did you mean action?; write one of match, action, service_name, "
+		 "service_namespace"},
+		{"rules:\n  - match: {exec: x}\n",
+		 "2: rules.match: there is no key 'exec', did you mean exe?; write one of "
+		 "exe, port, cgroup, uid, env"},
+		{"rules:\n  - match: {zzzzzz: x}\n",
+		 "2: rules.match: there is no key 'zzzzzz'; write one of exe, port, cgroup, uid, env"},
+		{"rules:\n  - match: x\n", "2: rules.match: is not a mapping; write one such as {exe: \"/usr/bin/*\"}"},
+		{"rules:\n  - match:\n      port: 0\n",
+		 "3: rules.match.port: '0' is not a number from 1 to 65535; write one"},
+		{"rules:\n  - match:\n      port: [80]\n",
+		 "3: rules.match.port: '' is not a number from 1 to 65535; write one"},
+		{"rules:\n  - match: {uid: root}\n",
+		 "2: rules.match.uid: 'root' is not a number from 0 to 4294967294; write one"},
+		{"rules:\n  - match: {uid: 1, uid: 2}\n", "2: rules.match.uid: is set twice; keep one"},
+		{"rules:\n  - match: {exe: a, exe: b}\n", "2: rules.match.exe: is set twice; keep one"},
+		{"rules:\n  - match: {exe: }\n", "2: rules.match.exe: is empty or not plain text; write one value"},
+		{"rules:\n  - match: {exe: \"a\\0\"}\n", "2: rules.match.exe: holds a NUL byte; leave it out"},
+		{"rules:\n  - match: {env: SHOP}\n",
+		 "2: rules.match.env: 'SHOP' is not NAME=VALUE; write one such as APP=shop*"},
+		{"rules:\n  - match: {exe: x}\n    action: include\n    action: exclude\n",
+		 "4: rules.action: is set twice; keep one"},
+		{"rules:\n  - &r {match: {exe: x}, action: include}\n  - *r\n",
+		 "2: a YAML anchor (&name) or alias (*name) is used; they are not supported, write the value out"},
+		{"rules:\n  - {match: {exe: x}, action: include}\nrules: []\n",
+		 "3: rules: is set twice; keep one list"},
+		{"routes: /x\n", "1: routes: is not a list; write one '- ' per entry"},
+		{"routes:\n  - service: x\n",
+		 "2: routes: an entry without patterns; write patterns: [\"/users/{id}\"]"},
+		{"routes:\n  - patterns: /x\n",
+		 "2: routes.patterns: is not a list; write one such as [\"/users/{id}\"]"},
+		{"routes:\n  - patterns:\n      - /x\n      - y\n",
+		 "4: routes.patterns: 'y' does not begin with '/'; write one such as /users/{id}"},
+		{"routes:\n  - pattern: [/x]\n",
+		 "2: routes: there is no key 'pattern', did you mean patterns?; write one "
+		 "of service, patterns"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -1012,12 +1035,13 @@ static void reload_takes_over_what_it_may(void **state)
 		   "routes: [{patterns: [/r]}]\n"
 		   "log.format: logfmt\n");
 	assert_int_equal(RELOAD("--log.format=json"), 0);
-	assert_string_equal(said, "warn: print has changed, but needs a restart; the old value stays until then\n"
-				  "info: metrics.exclude-paths has changed\n"
-				  "warn: metrics.max-series has changed, but needs a restart; the old value stays until "
-				  "then\n"
-				  "info: metrics.series-ttl has changed\n"
-				  "info: log.level has changed\n");
+	assert_string_equal(said,
+			    "warn: print has changed, but needs a restart; the old value stays until then\n"
+			    "info: metrics.exclude-paths has changed\n"
+			    "warn: metrics.max-series has changed, but needs a restart; the old value stays until "
+			    "then\n"
+			    "info: metrics.series-ttl has changed\n"
+			    "info: log.level has changed\n");
 	assert_int_equal(c->log_level, LOG_DEBUG);
 	assert_int_equal(c->print, PRINT_TEXT);
 	assert_int_equal(c->max_series, 10000);
@@ -1048,14 +1072,22 @@ static void reload_of_every_row(void **state)
 		const char *yaml;
 		bool reload;
 	} cases[] = {
-		{ "metrics.exclude-paths: [/q]", true }, { "metrics.series-ttl: 2m", true },
-		{ "metrics.routes-per-service: 7", true }, { "traces.sampler: always_off", true },
-		{ "traces.sampler-arg: 0.5", true },	 { "log.level: warn", true },
-		{ "log.format: json", true },		 { "scope: [pid:1]", false },
-		{ "web.telemetry-path: /q", false },	 { "capture.ring-size: 1M", false },
-		{ "metrics.duration-buckets: [1]", false }, { "otlp.headers: {a: b}", false },
-		{ "otlp.endpoint: http://q", false },	 { "otlp.timeout: 1s", false },
-		{ "otlp.disabled: true", false },	 { "otlp.protocol: grpc", false },
+		{"metrics.exclude-paths: [/q]", true},
+		{"metrics.series-ttl: 2m", true},
+		{"metrics.routes-per-service: 7", true},
+		{"traces.sampler: always_off", true},
+		{"traces.sampler-arg: 0.5", true},
+		{"log.level: warn", true},
+		{"log.format: json", true},
+		{"scope: [pid:1]", false},
+		{"web.telemetry-path: /q", false},
+		{"capture.ring-size: 1M", false},
+		{"metrics.duration-buckets: [1]", false},
+		{"otlp.headers: {a: b}", false},
+		{"otlp.endpoint: http://q", false},
+		{"otlp.timeout: 1s", false},
+		{"otlp.disabled: true", false},
+		{"otlp.protocol: grpc", false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -1137,11 +1169,56 @@ static void random_bytes_never_crash(void **state)
 static void word_salad_never_crashes(void **state)
 {
 	static const char *const words[] = {
-		"rules", "routes", "match", "exe", "port", "uid", "env", "action", "exclude", "service_name", "patterns",
-		"web", "otlp", "headers", "scope", "print", "text", "metrics", "duration-buckets", "resource.attributes",
-		"traces.sampler-arg", "0.5", "80", "\"/a\"", "A=b", "a=%41", ": ", ": ", ": ", ":\n  ", "\n", "\n", "\n- ",
-		"\n  - ", "\n    ", "{", "}", "[", "]", ", ", "&a ", "*a", "? ", "|\n", "~", "---\n", "\"\\0\"",
-		"log.level: info\n", "rules:\n  - match: {exe: x}\n    action: include\n", "scope: [pid:1]\n",
+		"rules",
+		"routes",
+		"match",
+		"exe",
+		"port",
+		"uid",
+		"env",
+		"action",
+		"exclude",
+		"service_name",
+		"patterns",
+		"web",
+		"otlp",
+		"headers",
+		"scope",
+		"print",
+		"text",
+		"metrics",
+		"duration-buckets",
+		"resource.attributes",
+		"traces.sampler-arg",
+		"0.5",
+		"80",
+		"\"/a\"",
+		"A=b",
+		"a=%41",
+		": ",
+		": ",
+		": ",
+		":\n  ",
+		"\n",
+		"\n",
+		"\n- ",
+		"\n  - ",
+		"\n    ",
+		"{",
+		"}",
+		"[",
+		"]",
+		", ",
+		"&a ",
+		"*a",
+		"? ",
+		"|\n",
+		"~",
+		"---\n",
+		"\"\\0\"",
+		"log.level: info\n",
+		"rules:\n  - match: {exe: x}\n    action: include\n",
+		"scope: [pid:1]\n",
 	};
 	size_t good = 0;
 
@@ -1170,25 +1247,28 @@ static void repeat(struct buf *b, const char *s, size_t n)
 
 static void deep_nesting_is_bounded(void **state)
 {
-	static const char *const parts[] = { "[", "{a: ", "{a: [", "? ", "- ", "[[[{", "a: {", "\"a\": [", "&a [" };
+	static const char *const parts[] = {"[", "{a: ", "{a: [", "? ", "- ", "[[[{", "a: {", "\"a\": [", "[a,"};
 	uint64_t start = clock_mono_ns();
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		_buf_ struct buf b = BUF_INIT;
 
-		repeat(&b, parts[i], 20000);
+		repeat(&b, parts[i], 150000);
 		assert_int_equal(load_bytes(b.data, b.len), -EINVAL);
 		buf_clear(&b);
 		/* where a value may stand */
 		buf_puts(&b, "rules: ");
-		repeat(&b, parts[i], 20000);
+		repeat(&b, parts[i], 150000);
 		assert_int_equal(load_bytes(b.data, b.len), -EINVAL);
 	}
-	assert_true(clock_mono_ns() - start < 20 * SEC);
+	assert_true(clock_mono_ns() - start < 10 * SEC);
 }
 
 static void alias_bombs_are_refused(void **state)
 {
+	assert_int_equal(load_yaml("scope: &s [pid:1]\n"), -EINVAL);
+	assert_int_equal(load_yaml("print: &p text\n"), -EINVAL);
+	assert_int_equal(load_yaml("print: *nowhere\n"), -EINVAL);
 	assert_int_equal(load_yaml("scope: &s [pid:1]\nrules: [*s]\n"), -EINVAL);
 	assert_int_equal(load_yaml("a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"), -EINVAL);
 	assert_int_equal(load_yaml("rules: &r\n  - *r\n"), -EINVAL);
@@ -1220,7 +1300,8 @@ static void lists_are_bounded(void **state)
 	repeat(&b, "/,", 4096);
 	buf_puts(&b, "/]\n");
 	assert_int_equal(load_bytes(b.data, b.len), -EINVAL);
-	assert_string_equal(said, "error: c.yaml:1: metrics.exclude-paths: too long a list; write at most 4096 items\n");
+	assert_string_equal(said,
+			    "error: c.yaml:1: metrics.exclude-paths: too long a list; write at most 4096 items\n");
 	buf_clear(&b);
 	buf_puts(&b, "metrics.exclude-paths: \"");
 	repeat(&b, "/,", 4097);
@@ -1272,10 +1353,10 @@ static void every_option_is_documented(void **state)
 		void (*print)(void);
 		bool env, config_file;
 	} pages[] = {
-		{ config_print_help, true, true },
-		{ config_print_manual, true, true },
-		{ config_print_reference, true, true },
-		{ config_print_example, false, false },
+		{config_print_help, true, true},
+		{config_print_manual, true, true},
+		{config_print_reference, true, true},
+		{config_print_example, false, false},
 	};
 
 	for (size_t p = 0; p < ARRAY_SIZE(pages); p++) {
@@ -1293,7 +1374,7 @@ static void every_option_is_documented(void **state)
 
 static void help_fits_the_screen(void **state)
 {
-	static const size_t widths[] = { 80, 100 };
+	static const size_t widths[] = {80, 100};
 
 	for (size_t i = 0; i < ARRAY_SIZE(widths); i++) {
 		char columns[8], *line, *rest;

@@ -56,7 +56,7 @@ static void finds_what_was_inserted(void **state)
 
 static void same_hash_is_no_same_key(void **state)
 {
-	struct item items[40] = { 0 };
+	struct item items[40] = {0};
 	struct hmap m = HMAP_INIT;
 	size_t n = 0;
 
@@ -83,13 +83,13 @@ static void iterates_while_removing(void **state)
 	struct hmap_node *n;
 	size_t seen = 0;
 
-	hmap_each(n, &m)
+	hmap_each (n, &m)
 		fail();
 	for (uint64_t i = 0; i < N; i++) {
 		items[i].key = i;
 		assert_int_equal(hmap_insert(&m, &items[i].node, hash_u64(i)), 0);
 	}
-	hmap_each(n, &m) {
+	hmap_each (n, &m) {
 		struct item *it = container_of(n, struct item, node);
 
 		assert_false(it->there);
@@ -102,7 +102,7 @@ static void iterates_while_removing(void **state)
 	}
 	assert_int_equal(seen, N);
 	seen = 0;
-	hmap_each(n, &m)
+	hmap_each (n, &m)
 		seen++;
 	assert_int_equal(seen, m.count);
 	assert_int_equal(seen, N - (N + 2) / 3);
@@ -140,8 +140,8 @@ static void seed_differs_per_process(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(finds_what_was_inserted), cmocka_unit_test(same_hash_is_no_same_key),
-		cmocka_unit_test(iterates_while_removing), cmocka_unit_test(hashes_depend_on_all),
+		cmocka_unit_test(finds_what_was_inserted),  cmocka_unit_test(same_hash_is_no_same_key),
+		cmocka_unit_test(iterates_while_removing),  cmocka_unit_test(hashes_depend_on_all),
 		cmocka_unit_test(seed_differs_per_process),
 	};
 

@@ -69,7 +69,7 @@ static void json_lines(void **state)
 
 static void levels(void **state)
 {
-	static const char *const want[] = { "e", "ew", "ewi", "ewid" };
+	static const char *const want[] = {"e", "ew", "ewi", "ewid"};
 
 	for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
 		char got[8] = "", *end = got;
@@ -123,7 +123,7 @@ static void errno_and_result_survive(void **state)
 
 static void gate_holds_back(void **state)
 {
-	struct log_gate gate = { 0 };
+	struct log_gate gate = {0};
 	uint64_t held = 77;
 
 	assert_true(log_gate_pass(&gate, &held));
@@ -166,7 +166,7 @@ static void threads_do_not_mix(void **state)
 {
 	pthread_t t[4];
 	char names[] = "abcd";
-	int seen[4] = { 0 };
+	int seen[4] = {0};
 	char *line, *rest;
 
 	log_setup(LOG_INFO, LOG_LOGFMT);
@@ -192,10 +192,14 @@ static void threads_do_not_mix(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(logfmt_lines),		  cmocka_unit_test(json_lines),
-		cmocka_unit_test(levels),		  cmocka_unit_test(long_messages_are_cut),
-		cmocka_unit_test(errno_and_result_survive), cmocka_unit_test(gate_holds_back),
-		cmocka_unit_test(limited_lines),	  cmocka_unit_test(threads_do_not_mix),
+		cmocka_unit_test(logfmt_lines),
+		cmocka_unit_test(json_lines),
+		cmocka_unit_test(levels),
+		cmocka_unit_test(long_messages_are_cut),
+		cmocka_unit_test(errno_and_result_survive),
+		cmocka_unit_test(gate_holds_back),
+		cmocka_unit_test(limited_lines),
+		cmocka_unit_test(threads_do_not_mix),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

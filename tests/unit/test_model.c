@@ -13,10 +13,17 @@
 static void labels_follow_names(void **state)
 {
 	static const struct attr_key *const keys[] = {
-		&attr_error_type,	      &attr_server_address,	   &attr_server_port,
-		&attr_client_address,	      &attr_network_peer_address,  &attr_network_peer_port,
-		&attr_network_local_address,  &attr_network_local_port,	   &attr_network_transport,
-		&attr_network_protocol_name,  &attr_network_protocol_version,
+		&attr_error_type,
+		&attr_server_address,
+		&attr_server_port,
+		&attr_client_address,
+		&attr_network_peer_address,
+		&attr_network_peer_port,
+		&attr_network_local_address,
+		&attr_network_local_port,
+		&attr_network_transport,
+		&attr_network_protocol_name,
+		&attr_network_protocol_version,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -33,7 +40,7 @@ static void labels_follow_names(void **state)
 
 static void call_attributes(void **state)
 {
-	struct call c = { 0 };
+	struct call c = {0};
 
 	assert_null(call_attr(&c, &attr_error_type));
 	assert_true(call_add_str(&c, &attr_error_type, STR("timeout")));
@@ -52,18 +59,18 @@ static void call_attributes(void **state)
 
 static void addresses(void **state)
 {
-	struct net_addr a = { .family = NET_NONE };
+	struct net_addr a = {.family = NET_NONE};
 	char text[NET_ADDR_TEXT], want[NET_ADDR_TEXT];
 
 	assert_ptr_equal(net_addr_text(&a, text), text);
 	assert_string_equal(text, "");
-	a = (struct net_addr){ .family = NET_INET, .port = 80, .ip = { 192, 0, 2, 1 } };
+	a = (struct net_addr){.family = NET_INET, .port = 80, .ip = {192, 0, 2, 1}};
 	assert_string_equal(net_addr_text(&a, text), "192.0.2.1");
-	a = (struct net_addr){ .family = NET_INET6, .ip = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 } };
+	a = (struct net_addr){.family = NET_INET6, .ip = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}};
 	assert_string_equal(net_addr_text(&a, text), "2001:db8::1");
 	memset(a.ip, 0xff, sizeof(a.ip));
 	assert_string_equal(net_addr_text(&a, text), "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
-	a = (struct net_addr){ .family = NET_UNIX };
+	a = (struct net_addr){.family = NET_UNIX};
 	assert_string_equal(net_addr_text(&a, text), "");
 	strcpy(a.path, "@abstract");
 	assert_string_equal(net_addr_text(&a, text), "@abstract");
@@ -108,7 +115,7 @@ static void services(void **state)
 static void label_sets(void **state)
 {
 	char name[] = "url.scheme", value[] = "http";
-	const struct label in[] = { { name, value }, { "error.type", "" }, { "http.route", "/x" } };
+	const struct label in[] = {{name, value}, {"error.type", ""}, {"http.route", "/x"}};
 	struct labels *l = labels_new(in, ARRAY_SIZE(in));
 
 	name[0] = value[0] = 'X';
@@ -131,9 +138,9 @@ static void label_sets(void **state)
 /* Laid out as the header says; ASan tells about every reference and block that is left or freed twice. */
 static void snapshots_give_all_back(void **state)
 {
-	static const struct instrument inst = { "sonde.test", "s", "t", INST_COUNTER };
+	static const struct instrument inst = {"sonde.test", "s", "t", INST_COUNTER};
 	struct service *service = service_new("shop", "", ""), *idle = service_new("idle", "", "");
-	struct labels *l = labels_new(&(struct label){ "a", "b" }, 1);
+	struct labels *l = labels_new(&(struct label){"a", "b"}, 1);
 	struct snapshot *s = calloc(1, sizeof(*s));
 	struct {
 		struct family families[2];
@@ -149,8 +156,8 @@ static void snapshots_give_all_back(void **state)
 	s->n_services = 2;
 	arena->services[0] = service_ref(service);
 	arena->services[1] = service_ref(idle);
-	arena->families[0] = (struct family){ &inst, NULL, 0, arena->points, 2 };
-	arena->families[1] = (struct family){ &inst, NULL, 0, arena->points + 2, 1 };
+	arena->families[0] = (struct family){&inst, NULL, 0, arena->points, 2};
+	arena->families[1] = (struct family){&inst, NULL, 0, arena->points + 2, 1};
 	for (int i = 0; i < 3; i++) {
 		arena->points[i].service = i == 2 ? NULL : service_ref(service);
 		arena->points[i].labels = labels_ref(l);
@@ -179,20 +186,20 @@ static char *borrow(const char *s)
 
 static void spans_own_everything(void **state)
 {
-	char *texts[] = { borrow("timeout"), borrow("/users/7"), borrow("/users/{id}"), borrow("a=1,b=2"),
-			  borrow("nginx"),   borrow("shop.test"), borrow("GET /users/{id}") };
+	char *texts[] = {borrow("timeout"), borrow("/users/7"),	 borrow("/users/{id}"),	   borrow("a=1,b=2"),
+			 borrow("nginx"),   borrow("shop.test"), borrow("GET /users/{id}")};
 	struct service *service = service_new("shop", "", "");
-	struct call c = { .role = ROLE_CLIENT, .start_ns = 5, .end_ns = 9, .service = service, .active = &c };
+	struct call c = {.role = ROLE_CLIENT, .start_ns = 5, .end_ns = 9, .service = service, .active = &c};
 	struct span *s;
 
 	c.error_type = str_of(texts[0]);
 	c.path = str_of(texts[1]);
 	c.route = str_of(texts[2]);
-	c.parent = (struct trace_parent){ .valid = true, .flags = 1, .state = str_of(texts[3]) };
+	c.parent = (struct trace_parent){.valid = true, .flags = 1, .state = str_of(texts[3])};
 	c.comm = texts[4];
 	call_add_str(&c, &attr_server_address, str_of(texts[5]));
 	call_add_int(&c, &attr_server_port, 8080);
-	call_add_str(&c, &attr_network_transport, (struct str){ 0 });
+	call_add_str(&c, &attr_network_transport, (struct str){0});
 	s = span_new(&c, texts[6]);
 	assert_non_null(s);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
@@ -227,7 +234,7 @@ static void spans_own_everything(void **state)
 
 static void spans_of_bare_calls(void **state)
 {
-	struct call c = { 0 };
+	struct call c = {0};
 	struct span *s = span_new(&c, "x");
 
 	assert_null(s->call.service);
@@ -239,10 +246,14 @@ static void spans_of_bare_calls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(labels_follow_names),	   cmocka_unit_test(call_attributes),
-		cmocka_unit_test(addresses),		   cmocka_unit_test(services),
-		cmocka_unit_test(label_sets),		   cmocka_unit_test(snapshots_give_all_back),
-		cmocka_unit_test(spans_own_everything),	   cmocka_unit_test(spans_of_bare_calls),
+		cmocka_unit_test(labels_follow_names),
+		cmocka_unit_test(call_attributes),
+		cmocka_unit_test(addresses),
+		cmocka_unit_test(services),
+		cmocka_unit_test(label_sets),
+		cmocka_unit_test(snapshots_give_all_back),
+		cmocka_unit_test(spans_own_everything),
+		cmocka_unit_test(spans_of_bare_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

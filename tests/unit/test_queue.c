@@ -9,7 +9,7 @@
 #include "user/base/clock.h"
 #include "user/base/queue.h"
 
-#define MANY 20000
+#define MANY	20000
 #define FOREVER (clock_mono_ns() + 20 * NSEC_PER_SEC)
 
 static void *item(uintptr_t i)
@@ -128,7 +128,7 @@ static void *push_all(void *arg)
 /* Everything arrives once, in order; a waiting thread is woken when its batch is there. */
 static void crosses_threads(void **state)
 {
-	struct shared s = { .q = queue_new(64) };
+	struct shared s = {.q = queue_new(64)};
 	uintptr_t next = 0;
 	pthread_t t;
 	void *out[32];
@@ -149,8 +149,8 @@ static void crosses_threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(refuses_when_full),	  cmocka_unit_test(frees_what_is_left),
-		cmocka_unit_test(deadline_ends_the_wait), cmocka_unit_test(wake_is_remembered),
+		cmocka_unit_test(refuses_when_full),	       cmocka_unit_test(frees_what_is_left),
+		cmocka_unit_test(deadline_ends_the_wait),      cmocka_unit_test(wake_is_remembered),
 		cmocka_unit_test(wanting_more_than_fits_ends), cmocka_unit_test(crosses_threads),
 	};
 

@@ -13,7 +13,7 @@ static void case_is_ascii_only(void **state)
 	assert_true(str_eq_nocase(STR("Content-Length"), STR("content-LENGTH")));
 	assert_false(str_eq_nocase(STR("a"), STR("ab")));
 	assert_false(str_eq_nocase(STR("ab"), STR("a")));
-	assert_true(str_eq_nocase((struct str){ 0 }, STR("")));
+	assert_true(str_eq_nocase((struct str){0}, STR("")));
 	/* '@' and '`', '[' and '{' differ by the case bit alone */
 	assert_false(str_eq_nocase(STR("@["), STR("`{")));
 	assert_false(str_eq_nocase(STR("\xc4"), STR("\xe4")));
@@ -24,18 +24,18 @@ static void case_is_ascii_only(void **state)
 
 static void equality_is_exact(void **state)
 {
-	assert_true(str_eq((struct str){ 0 }, STR("")));
+	assert_true(str_eq((struct str){0}, STR("")));
 	assert_true(str_is(STR("abc"), "abc"));
 	assert_false(str_is(STR("abc"), "ab"));
 	assert_false(str_is(STR("a\0b"), "a"));
-	assert_true(str_is((struct str){ 0 }, NULL));
+	assert_true(str_is((struct str){0}, NULL));
 }
 
 static void trims_blanks_and_tabs(void **state)
 {
 	assert_true(str_is(str_trim(STR(" \t a b\t ")), "a b"));
 	assert_int_equal(str_trim(STR(" \t")).len, 0);
-	assert_int_equal(str_trim((struct str){ 0 }).len, 0);
+	assert_int_equal(str_trim((struct str){0}).len, 0);
 	assert_true(str_is(str_trim(STR("\na")), "\na"));
 }
 
@@ -51,13 +51,13 @@ static void splits_until_used_up(void **state)
 	assert_true(str_is(part, "bc"));
 	assert_false(str_split(&rest, ',', &part));
 	assert_true(str_is(part, "bc"));
-	rest = (struct str){ 0 };
+	rest = (struct str){0};
 	assert_false(str_split(&rest, ',', &part));
 }
 
 static void numbers_are_strict(void **state)
 {
-	static const char *const bad[] = { "", " 1", "1 ", "+1", "-1", "0x1", "1.0", "1e3", "\xd9\xa1" };
+	static const char *const bad[] = {"", " 1", "1 ", "+1", "-1", "0x1", "1.0", "1e3", "\xd9\xa1"};
 	uint64_t v = 77;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -81,45 +81,45 @@ struct glob_case {
 static void globs(void **state)
 {
 	static const struct glob_case cases[] = {
-		{ "", "", true },
-		{ "", "a", false },
-		{ "a", "", false },
-		{ "*", "", true },
-		{ "*", "/any/thing", true },
-		{ "**", "x", true },
-		{ "/usr/*/nginx", "/usr/local/sbin/nginx", true },
-		{ "/usr/*/nginx", "/usr/nginx", false },
-		{ "*gunicorn*", "/opt/gunicorn-3", true },
-		{ "*ab", "aab", true },
-		{ "*ab", "aabc", false },
-		{ "a*b*c", "a-b-b-c", true },
-		{ "a*b*c", "a-c-b", false },
-		{ "?", "", false },
-		{ "?", "x", true },
-		{ "?", "/", true },
-		{ "a?c", "abc", true },
-		{ "[a-c]x", "bx", true },
-		{ "[a-c]x", "dx", false },
-		{ "[!a-c]x", "dx", true },
-		{ "[^a-c]x", "ax", false },
-		{ "[]]", "]", true },
-		{ "[!]]", "]", false },
-		{ "[!]]", "a", true },
-		{ "[a-]", "-", true },
-		{ "[-a]", "-", true },
-		{ "[\\]a]", "]", true },
-		{ "[z-a]", "m", false },
-		{ "[abc", "[abc", true },
-		{ "[abc", "a", false },
-		{ "[", "[", true },
-		{ "*[", "x[", true },
-		{ "\\*", "*", true },
-		{ "\\*", "x", false },
-		{ "\\[a]", "[a]", true },
-		{ "a\\", "a\\", true },
-		{ "[0-9]*[0-9]", "1x2", true },
-		{ "[0-9]*[0-9]", "1x", false },
-		{ "[\xc0-\xff]", "\xe4", true },
+		{"", "", true},
+		{"", "a", false},
+		{"a", "", false},
+		{"*", "", true},
+		{"*", "/any/thing", true},
+		{"**", "x", true},
+		{"/usr/*/nginx", "/usr/local/sbin/nginx", true},
+		{"/usr/*/nginx", "/usr/nginx", false},
+		{"*gunicorn*", "/opt/gunicorn-3", true},
+		{"*ab", "aab", true},
+		{"*ab", "aabc", false},
+		{"a*b*c", "a-b-b-c", true},
+		{"a*b*c", "a-c-b", false},
+		{"?", "", false},
+		{"?", "x", true},
+		{"?", "/", true},
+		{"a?c", "abc", true},
+		{"[a-c]x", "bx", true},
+		{"[a-c]x", "dx", false},
+		{"[!a-c]x", "dx", true},
+		{"[^a-c]x", "ax", false},
+		{"[]]", "]", true},
+		{"[!]]", "]", false},
+		{"[!]]", "a", true},
+		{"[a-]", "-", true},
+		{"[-a]", "-", true},
+		{"[\\]a]", "]", true},
+		{"[z-a]", "m", false},
+		{"[abc", "[abc", true},
+		{"[abc", "a", false},
+		{"[", "[", true},
+		{"*[", "x[", true},
+		{"\\*", "*", true},
+		{"\\*", "x", false},
+		{"\\[a]", "[a]", true},
+		{"a\\", "a\\", true},
+		{"[0-9]*[0-9]", "1x2", true},
+		{"[0-9]*[0-9]", "1x", false},
+		{"[\xc0-\xff]", "\xe4", true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -127,10 +127,10 @@ static void globs(void **state)
 			fail_msg("'%s' against '%s' should be %d", cases[i].pattern, cases[i].text, cases[i].hit);
 	}
 	/* text is not terminated, may hold NUL */
-	assert_true(str_glob("a*c", (struct str){ "a\0cd", 3 }));
-	assert_false(str_glob("a", (struct str){ "a\0", 2 }));
-	assert_true(str_glob("a?", (struct str){ "a\0", 2 }));
-	assert_true(str_glob("*", (struct str){ 0 }));
+	assert_true(str_glob("a*c", (struct str){"a\0cd", 3}));
+	assert_false(str_glob("a", (struct str){"a\0", 2}));
+	assert_true(str_glob("a?", (struct str){"a\0", 2}));
+	assert_true(str_glob("*", (struct str){0}));
 }
 
 /* Exponential matchers need years for this one: 24 stars before what never comes. */
@@ -140,17 +140,17 @@ static void globs_are_not_exponential(void **state)
 	uint64_t start = clock_mono_ns();
 
 	memset(text, 'a', sizeof(text));
-	assert_false(str_glob("a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b", (struct str){ text, sizeof(text) }));
+	assert_false(str_glob("a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b", (struct str){text, sizeof(text)}));
 	assert_true(clock_mono_ns() - start < NSEC_PER_SEC);
 }
 
 static void duplicates_terminated(void **state)
 {
-	char *d = str_dup((struct str){ "abcd", 2 });
+	char *d = str_dup((struct str){"abcd", 2});
 
 	assert_string_equal(d, "ab");
 	free(d);
-	d = str_dup((struct str){ 0 });
+	d = str_dup((struct str){0});
 	assert_string_equal(d, "");
 	free(d);
 }
@@ -158,9 +158,9 @@ static void duplicates_terminated(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(case_is_ascii_only),	  cmocka_unit_test(equality_is_exact),
-		cmocka_unit_test(trims_blanks_and_tabs),  cmocka_unit_test(splits_until_used_up),
-		cmocka_unit_test(numbers_are_strict),	  cmocka_unit_test(globs),
+		cmocka_unit_test(case_is_ascii_only),	     cmocka_unit_test(equality_is_exact),
+		cmocka_unit_test(trims_blanks_and_tabs),     cmocka_unit_test(splits_until_used_up),
+		cmocka_unit_test(numbers_are_strict),	     cmocka_unit_test(globs),
 		cmocka_unit_test(globs_are_not_exponential), cmocka_unit_test(duplicates_terminated),
 	};
 

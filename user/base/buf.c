@@ -149,7 +149,7 @@ void buf_double(struct buf *b, double v)
 /* Length of the well-formed sequence at `p` and its code point; 0: not well-formed. */
 static size_t utf8_next(const uint8_t *p, size_t len, uint32_t *ret_cp)
 {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	uint32_t cp;
 	size_t n;
 
@@ -198,7 +198,7 @@ static void walk(struct buf *b, struct str s, escape_fn escape, void (*broken)(s
 		buf_add(b, p + plain, i - plain);
 		if (!n)
 			broken(b, p[i]);
-		else if (!escape(b, cp, (struct str){ s.p + i, n }))
+		else if (!escape(b, cp, (struct str){s.p + i, n}))
 			buf_add(b, p + i, n);
 		i += n ? n : 1;
 		plain = i;

@@ -14,11 +14,11 @@
 #include "user/base/log.h"
 
 #define MESSAGE_MAX 4096
-#define GATE_NS (10 * NSEC_PER_SEC)
+#define GATE_NS	    (10 * NSEC_PER_SEC)
 
 static atomic_int max_level = LOG_INFO;
 static atomic_int line_format = LOG_LOGFMT;
-static const char *const level_name[] = { "error", "warn", "info", "debug" };
+static const char *const level_name[] = {"error", "warn", "info", "debug"};
 
 void log_setup(enum log_level level, enum log_format format)
 {
@@ -73,7 +73,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	text = (struct str){ message, n < 0 ? 0 : MIN((size_t)n, sizeof(message) - 1) };
+	text = (struct str){message, n < 0 ? 0 : MIN((size_t)n, sizeof(message) - 1)};
 
 	buf_puts(&line, json ? "{\"ts\":\"" : "ts=");
 	add_time(&line);
@@ -95,8 +95,8 @@ bool log_gate_pass(struct log_gate *gate, uint64_t *ret_held)
 	uint64_t now = clock_mono_ns(), next = __atomic_load_n(&gate->next_ns, __ATOMIC_RELAXED);
 
 	/* of two threads that come at the same time, one passes */
-	if (now < next || !__atomic_compare_exchange_n(&gate->next_ns, &next, now + GATE_NS, false,
-						       __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+	if (now < next || !__atomic_compare_exchange_n(&gate->next_ns, &next, now + GATE_NS, false, __ATOMIC_RELAXED,
+						       __ATOMIC_RELAXED)) {
 		__atomic_fetch_add(&gate->held, 1, __ATOMIC_RELAXED);
 		return false;
 	}

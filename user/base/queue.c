@@ -14,7 +14,7 @@ struct queue {
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
 	size_t head, len, capacity;
-	size_t want;	/* least number that a waiting thread asks for; SIZE_MAX: nobody waits */
+	size_t want; /* least number that a waiting thread asks for; SIZE_MAX: nobody waits */
 	unsigned waiting;
 	bool woken;
 	void *items[];
@@ -87,7 +87,7 @@ int queue_push(struct queue *q, void *item)
 
 static void wait_for(struct queue *q, size_t want, uint64_t deadline_ns)
 {
-	struct timespec until = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
+	struct timespec until = {(time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC)};
 
 	q->waiting++;
 	q->want = MIN(q->want, want);

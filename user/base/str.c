@@ -55,7 +55,7 @@ bool str_split(struct str *rest, char sep, struct str *ret_part)
 		rest->len = 0;
 		return true;
 	}
-	*ret_part = (struct str){ rest->p, (size_t)(at - rest->p) };
+	*ret_part = (struct str){rest->p, (size_t)(at - rest->p)};
 	rest->len -= ret_part->len + 1;
 	rest->p = at + 1;
 	return true;

@@ -17,7 +17,7 @@ static bool all_of(struct str s, const char *set)
 	return s.len > 0;
 }
 
-#define HEX "0123456789abcdef"
+#define HEX    "0123456789abcdef"
 #define DIGITS "0123456789"
 #define BASE36 "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -33,12 +33,12 @@ static bool starts(struct str s, struct str head)
 
 static struct str head(struct str s, size_t len)
 {
-	return (struct str){ s.p, len };
+	return (struct str){s.p, len};
 }
 
 static struct str tail(struct str s, size_t len)
 {
-	return (struct str){ s.p + s.len - len, len };
+	return (struct str){s.p + s.len - len, len};
 }
 
 /* "<64 hex>", "docker-<64 hex>.scope", "…slice:cri-containerd:<64 hex>" */
@@ -49,14 +49,14 @@ static struct str hex_id(struct str part)
 	if (ends(part, STR(".scope")))
 		part.len -= strlen(".scope");
 	if (part.len < 64)
-		return (struct str){ 0 };
+		return (struct str){0};
 	id = tail(part, 64);
 	before = head(part, part.len - 64);
 	if (!all_of(id, HEX) || (before.len && !ends(before, STR("-")) && !ends(before, STR(":"))))
-		return (struct str){ 0 };
+		return (struct str){0};
 	/* the monitor of a container runs beside it, not in it */
 	if (ends(before, STR("conmon-")))
-		return (struct str){ 0 };
+		return (struct str){0};
 	return id;
 }
 
@@ -77,7 +77,7 @@ static struct str container_id(struct str part, struct str parent, struct str to
 		return part;
 	if (str_is(top, "ecs") && ecs_id(part))
 		return part;
-	return (struct str){ 0 };
+	return (struct str){0};
 }
 
 /* "lxc.payload.NAME" (LXC 4), "lxc.payload/NAME" (LXC 3), "lxc/NAME" (before) */
@@ -89,7 +89,7 @@ static struct str lxc_name(struct str part, struct str parent)
 		return tail(part, part.len - payload.len);
 	if (str_is(parent, "lxc") || str_is(parent, "lxc.payload"))
 		return part;
-	return (struct str){ 0 };
+	return (struct str){0};
 }
 
 /* A user's service manager is not a service; what it starts has units of its own below. */
@@ -101,9 +101,10 @@ static bool is_unit(struct str part)
 /* With the wrong cgroup driver containers sit below the unit of the daemon that made them. */
 static bool is_container_daemon(struct str unit)
 {
-	static const char *const daemons[] = { "containerd.service", "docker.service", "crio.service",	  "podman.service",
-					       "kubelet.service",    "k3s.service",    "k3s-agent.service", "rke2-server.service",
-					       "rke2-agent.service", "buildkit.service", "lxc.service",	    "lxd.service" };
+	static const char *const daemons[] = {"containerd.service", "docker.service",	   "crio.service",
+					      "podman.service",	    "kubelet.service",	   "k3s.service",
+					      "k3s-agent.service",  "rke2-server.service", "rke2-agent.service",
+					      "buildkit.service",   "lxc.service",	   "lxd.service"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++) {
 		if (str_is(unit, daemons[i]))
@@ -114,8 +115,8 @@ static bool is_container_daemon(struct str unit)
 
 void cgroups_parse_path(struct str path, struct cgroup_facts *ret)
 {
-	struct str rest = path, part, parent = { 0 }, top = { 0 }, found;
-	struct cgroup_facts f = { .path = path };
+	struct str rest = path, part, parent = {0}, top = {0}, found;
+	struct cgroup_facts f = {.path = path};
 
 	while (str_split(&rest, '/', &part)) {
 		if (!part.len || str_is(part, ".."))
@@ -129,7 +130,7 @@ void cgroups_parse_path(struct str path, struct cgroup_facts *ret)
 		else if (is_unit(part))
 			f.unit = part;
 		if (found.len && is_container_daemon(f.unit))
-			f.unit = (struct str){ 0 };
+			f.unit = (struct str){0};
 		parent = part;
 	}
 	*ret = f;
@@ -143,7 +144,7 @@ static int telling(const struct cgroup_facts *f)
 /* "ID:CONTROLLERS:PATH" */
 static bool split_line(struct str line, struct str *ret_controllers, struct str *ret_path)
 {
-	struct str id, controllers = { 0 };
+	struct str id, controllers = {0};
 	const char *colon;
 
 	if (!str_split(&line, ':', &id))
@@ -158,11 +159,20 @@ static bool split_line(struct str line, struct str *ret_controllers, struct str 
 	return ret_path->len && ret_path->p[0] == '/';
 }
 
+/* Takes a fact from the line that tells most among those that know it. */
+static void take(struct str *fact, int *fact_score, struct str found, int score)
+{
+	if (!found.len || score <= *fact_score)
+		return;
+	*fact = found;
+	*fact_score = score;
+}
+
 void cgroups_parse(struct str text, struct cgroup_facts *ret)
 {
 	struct str line, controllers, path;
-	struct cgroup_facts best = { 0 }, f;
-	int best_score = -1;
+	struct cgroup_facts best = {0}, f;
+	int by_path = -1, by_id = -1, by_name = -1, by_unit = -1;
 
 	while (str_split(&text, '\n', &line)) {
 		int score;
@@ -172,19 +182,13 @@ void cgroups_parse(struct str text, struct cgroup_facts *ret)
 		cgroups_parse_path(path, &f);
 		/* among equals: the unified hierarchy, then systemd's own, then the first */
 		score = telling(&f) * 4 + (controllers.len ? str_is(controllers, "name=systemd") : 2);
-		if (!f.unit.len)
-			f.unit = best.unit;
-		if (!f.container_id.len)
-			f.container_id = best.container_id;
-		if (!f.container_name.len)
-			f.container_name = best.container_name;
-		if (score <= best_score)
-			f.path = best.path;
-		else
-			best_score = score;
-		if (best.unit.len && f.path.p == best.path.p)
-			f.unit = best.unit;
-		best = f;
+		take(&best.path, &by_path, f.path, score);
+		take(&best.container_id, &by_id, f.container_id, score);
+		take(&best.container_name, &by_name, f.container_name, score);
+		take(&best.unit, &by_unit, f.unit, score);
 	}
+	/* where the hierarchies are split, the one without limits shows who made the container */
+	if ((best.container_id.len || best.container_name.len) && is_container_daemon(best.unit))
+		best.unit = (struct str){0};
 	*ret = best;
 }

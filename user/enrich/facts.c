@@ -10,10 +10,10 @@
 #include "user/enrich/identity.h"
 #include "user/enrich/rules.h"
 
-#define CMDLINE_MAX (64 << 10)
-#define ENVIRON_MAX (128 << 10)
-#define CGROUP_MAX (16 << 10)
-#define FILE_MAX (64 << 10)
+#define CMDLINE_MAX	 (64 << 10)
+#define ENVIRON_MAX	 (128 << 10)
+#define CGROUP_MAX	 (16 << 10)
+#define FILE_MAX	 (64 << 10)
 #define COMMAND_ARGS_MAX 4096
 
 void facts_unref(struct facts *f)
@@ -68,10 +68,11 @@ static struct str read_or(struct reading *g, const char *name, size_t max, struc
 	return otherwise;
 }
 
-/* An exec event names the script where the kernel put its interpreter in front: argv is "INTERPRETER [ARG] SCRIPT …". */
+/* An exec event names the script where the kernel put its interpreter in front: argv is "INTERPRETER [ARG] SCRIPT …".
+ */
 static struct str seed_exe(const struct process_seed *seed)
 {
-	struct str exe = str_of(seed->exe), rest = seed->args, first = { 0 }, arg;
+	struct str exe = str_of(seed->exe), rest = seed->args, first = {0}, arg;
 
 	if (!exe.len || !str_split(&rest, 0, &first) || !first.len || first.p[0] != '/')
 		return exe;
@@ -157,7 +158,7 @@ static void env_attribute(void *ctx, const char *key, const char *value)
 		return;
 	}
 	f->env_attrs = attrs;
-	a = (struct resource_attr){ strdup(key), strdup(value) };
+	a = (struct resource_attr){strdup(key), strdup(value)};
 	f->env_attrs[f->n_env_attrs++] = a;
 	if (!a.name || !a.value)
 		sink->err = -ENOMEM;
@@ -165,7 +166,7 @@ static void env_attribute(void *ctx, const char *key, const char *value)
 
 static int read_env(struct facts *f, struct str environ)
 {
-	struct env_sink sink = { f, 0 };
+	struct env_sink sink = {f, 0};
 	struct str value;
 
 	if (identity_env(environ, "OTEL_RESOURCE_ATTRIBUTES", &value))
@@ -182,7 +183,7 @@ static char *dup_or_null(struct str s)
 
 static int read_cgroup(struct reading *g, struct facts *f, char given[IDENTITY_NAME_MAX])
 {
-	struct str text = read_or(g, "cgroup", CGROUP_MAX, &g->r->misc, (struct str){ 0 });
+	struct str text = read_or(g, "cgroup", CGROUP_MAX, &g->r->misc, (struct str){0});
 	struct cgroup_facts cg;
 
 	given[0] = 0;
@@ -207,7 +208,7 @@ static int read_cgroup(struct reading *g, struct facts *f, char given[IDENTITY_N
 /* A rewritten title ("nginx: master process /usr/sbin/nginx -c …") may hold arguments: only its first word. */
 static char *command(const struct identity_input *in)
 {
-	struct str rest = in->args, first = { 0 };
+	struct str rest = in->args, first = {0};
 	char text[IDENTITY_NAME_MAX];
 	const char *blank;
 
@@ -224,7 +225,7 @@ static char *command(const struct identity_input *in)
 
 static char *command_args(struct str args)
 {
-	_buf_ struct buf b = { .max = COMMAND_ARGS_MAX };
+	_buf_ struct buf b = {.max = COMMAND_ARGS_MAX};
 	char text[COMMAND_ARGS_MAX];
 	struct str arg;
 
@@ -262,15 +263,15 @@ static int fill(struct reading *g, const struct config *c, struct facts *f)
 struct facts *facts_read(struct facts_reader *r, const struct config *c, int dir_fd, const char *comm,
 			 const struct process_seed *seed)
 {
-	struct reading g = { .r = r, .dir_fd = dir_fd, .seed = seed };
+	struct reading g = {.r = r, .dir_fd = dir_fd, .seed = seed};
 	_cleanup_(unref_facts) struct facts *f = calloc(1, sizeof(*f));
 
 	if (!f)
 		return NULL;
 	f->refs = 1;
 	g.in.comm = str_of(comm);
-	g.in.args = read_or(&g, "cmdline", CMDLINE_MAX, &r->args, seed ? seed->args : (struct str){ 0 });
-	g.in.environ = read_or(&g, "environ", ENVIRON_MAX, &r->environ, seed ? seed->environ : (struct str){ 0 });
+	g.in.args = read_or(&g, "cmdline", CMDLINE_MAX, &r->args, seed ? seed->args : (struct str){0});
+	g.in.environ = read_or(&g, "environ", ENVIRON_MAX, &r->environ, seed ? seed->environ : (struct str){0});
 	read_exe(&g);
 	read_cwd(&g);
 	if (dir_fd >= 0) {

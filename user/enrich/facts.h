@@ -19,10 +19,10 @@ struct facts {
 	char *env_name, *env_namespace, *env_instance;
 	struct resource_attr *env_attrs;
 	size_t n_env_attrs;
-	char *given;	      /* the name by unit, container or program; never empty */
-	char *command;	      /* argv[0], without what a rewritten title adds; "" when unknown */
-	char *command_args;   /* NULL unless the configuration wants it */
-	const char *runtime;  /* static; NULL: unknown */
+	char *given;	     /* the name by unit, container or program; never empty */
+	char *command;	     /* argv[0], without what a rewritten title adds; "" when unknown */
+	char *command_args;  /* NULL unless the configuration wants it */
+	const char *runtime; /* static; NULL: unknown */
 	bool as_parent;
 	uint8_t *env_matches; /* see rules_match_env() */
 };

@@ -13,7 +13,7 @@ struct str identity_base(struct str path)
 
 	if (!slash)
 		return path;
-	return (struct str){ slash + 1, path.len - (size_t)(slash + 1 - path.p) };
+	return (struct str){slash + 1, path.len - (size_t)(slash + 1 - path.p)};
 }
 
 void identity_clean(char *dst, size_t cap, struct str raw)
@@ -22,7 +22,7 @@ void identity_clean(char *dst, size_t cap, struct str raw)
 	size_t len;
 
 	/* nothing that is cut off can matter: a character has 4 bytes at most, a broken byte becomes 3 */
-	buf_utf8(&b, (struct str){ raw.p, MIN(raw.len, cap * 4) });
+	buf_utf8(&b, (struct str){raw.p, MIN(raw.len, cap * 4)});
 	len = b.err ? 0 : b.len;
 	if (len >= cap) {
 		len = cap - 1;
@@ -42,7 +42,7 @@ bool identity_env(struct str environ, const char *name, struct str *ret_value)
 	while (str_split(&environ, 0, &var)) {
 		if (var.len <= len || var.p[len] != '=' || memcmp(var.p, name, len) != 0)
 			continue;
-		*ret_value = (struct str){ var.p + len + 1, var.len - len - 1 };
+		*ret_value = (struct str){var.p + len + 1, var.len - len - 1};
 		return true;
 	}
 	return false;
@@ -126,7 +126,8 @@ static size_t unescape(char *dst, struct str s)
 	size_t n = 0;
 
 	for (size_t i = 0; i < s.len && n < IDENTITY_NAME_MAX - 1; i++) {
-		if (s.p[i] == '\\' && i + 3 < s.len && s.p[i + 1] == 'x' && hex(s.p[i + 2]) >= 0 && hex(s.p[i + 3]) >= 0) {
+		if (s.p[i] == '\\' && i + 3 < s.len && s.p[i + 1] == 'x' && hex(s.p[i + 2]) >= 0 &&
+		    hex(s.p[i + 3]) >= 0) {
 			dst[n++] = (char)(hex(s.p[i + 2]) << 4 | hex(s.p[i + 3]));
 			i += 3;
 		} else {
@@ -139,10 +140,12 @@ static size_t unescape(char *dst, struct str s)
 bool identity_unit(struct str unit, char ret_name[IDENTITY_NAME_MAX])
 {
 	/* what they start is somebody else's: a login, a job; and systemd-run makes up names */
-	static const char *const launchers[] = { "user@*",  "cron",    "crond",	  "anacron", "atd",	      "ssh",
-						 "sshd",    "ssh@*",   "sshd@*",  "dropbear", "getty@*",    "serial-getty@*",
-						 "autovt@*", "console-getty", "container-getty@*", "rc-local", "rescue",
-						 "emergency", "run-[up][0-9]*", "run-[0-9]*", "app-*", "sonde" };
+	static const char *const launchers[] = {
+		"user@*",   "cron",	      "crond",	   "anacron",	     "atd",
+		"ssh",	    "sshd",	      "ssh@*",	   "sshd@*",	     "dropbear",
+		"getty@*",  "serial-getty@*", "autovt@*",  "console-getty",  "container-getty@*",
+		"rc-local", "rescue",	      "emergency", "run-[up][0-9]*", "run-[0-9]*",
+		"app-*",    "sonde"};
 	const struct str suffix = STR(".service");
 	char name[IDENTITY_NAME_MAX];
 	const char *at;
@@ -161,7 +164,7 @@ bool identity_unit(struct str unit, char ret_name[IDENTITY_NAME_MAX])
 		unit.len = (size_t)(at - unit.p);
 	if (!unit.len)
 		return false;
-	identity_clean(ret_name, IDENTITY_NAME_MAX, (struct str){ name, unescape(name, unit) });
+	identity_clean(ret_name, IDENTITY_NAME_MAX, (struct str){name, unescape(name, unit)});
 	return true;
 }
 
@@ -184,10 +187,10 @@ static void shift(struct args *a, size_t n)
 /* "-bash" is a login shell */
 static struct str argv0(const struct args *a)
 {
-	struct str s = a->n ? identity_base(a->v[0]) : (struct str){ 0 };
+	struct str s = a->n ? identity_base(a->v[0]) : (struct str){0};
 
 	if (s.len > 1 && s.p[0] == '-')
-		s = (struct str){ s.p + 1, s.len - 1 };
+		s = (struct str){s.p + 1, s.len - 1};
 	return s;
 }
 
@@ -200,8 +203,9 @@ static bool many_in_one(struct str exe)
 /* "/lib64/ld-linux-x86-64.so.2 --library-path X ./program": the loader called by hand */
 static void skip_loader(struct args *a)
 {
-	static const char *const with_value[] = { "--library-path", "--preload", "--audit", "--argv0", "--inhibit-rpath",
-						  "--glibc-hwcaps-prepend", "--glibc-hwcaps-mask" };
+	static const char *const with_value[] = {
+		"--library-path",	  "--preload",		"--audit", "--argv0", "--inhibit-rpath",
+		"--glibc-hwcaps-prepend", "--glibc-hwcaps-mask"};
 
 	shift(a, 1);
 	while (a->n && a->v[0].len && a->v[0].p[0] == '-') {
@@ -241,10 +245,10 @@ void identity_program(const struct identity_input *in, struct identity_program *
 	struct str exe;
 
 	split_args(in->args, &args);
-	*ret = (struct identity_program){ 0 };
+	*ret = (struct identity_program){0};
 	exe = executable(in, &args);
 	if (exe.len > memfd.len && !memcmp(exe.p, memfd.p, memfd.len))
-		exe = (struct str){ exe.p + memfd.len, exe.len - memfd.len };
+		exe = (struct str){exe.p + memfd.len, exe.len - memfd.len};
 	if (interpreters_program(exe, &args, in, ret) || ret->name[0])
 		return;
 	identity_clean(ret->name, sizeof(ret->name), exe);

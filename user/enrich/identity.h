@@ -4,13 +4,13 @@
 
 #include "user/base/buf.h"
 
-#define IDENTITY_NAME_MAX 256
+#define IDENTITY_NAME_MAX  256
 #define IDENTITY_ATTRS_MAX 64
 
 struct identity_input {
 	struct str exe; /* empty where unknown, as the others */
 	struct str comm;
-	struct str args; /* NUL-separated */
+	struct str args;    /* NUL-separated */
 	struct str environ; /* NUL-separated */
 	struct str cwd;
 	/* A file by its absolute path as the process sees it; 0 or -errno. NULL: files are not read. */

@@ -21,7 +21,7 @@ struct options {
 	const char *attached; /* letters that eat the rest of their word */
 	const char *code;     /* letters after which no script comes: -c CODE */
 	const char *module;
-	const char *script;   /* letters whose value is the script: php -f */
+	const char *script;	       /* letters whose value is the script: php -f */
 	const char *const *long_value; /* "--x VALUE" (and "--x=VALUE") */
 	const char *const *long_code;
 };
@@ -43,7 +43,7 @@ static bool in_words(struct str s, const char *const *list)
 
 static struct str from(struct str s, size_t at)
 {
-	return (struct str){ s.p + at, s.len - at };
+	return (struct str){s.p + at, s.len - at};
 }
 
 static bool starts(struct str s, const char *head)
@@ -66,7 +66,8 @@ static bool letter(char c, const char *set)
 }
 
 /* One word of short options; *i moves on when it takes the next word. False: what follows is no script. */
-static bool short_options(const struct args *a, size_t *i, const struct options *o, enum found *ret, struct str *ret_value)
+static bool short_options(const struct args *a, size_t *i, const struct options *o, enum found *ret,
+			  struct str *ret_value)
 {
 	struct str w = a->v[*i];
 
@@ -79,7 +80,7 @@ static bool short_options(const struct args *a, size_t *i, const struct options 
 			return true;
 		if (!is_module && !is_script && !letter(w.p[at], o->value))
 			continue;
-		*ret_value = at + 1 < w.len ? from(w, at + 1) : (struct str){ 0 };
+		*ret_value = at + 1 < w.len ? from(w, at + 1) : (struct str){0};
 		if (!ret_value->len && *i + 1 < a->n)
 			*ret_value = a->v[++*i];
 		if (is_module || is_script)
@@ -137,11 +138,11 @@ static enum found walk(const struct args *a, size_t *i, const struct options *o,
 /* Joins with the working directory and takes out "." and ".."; false: relative, and nobody knows to what. */
 static bool absolute(const struct job *j, struct str path, char ret[PATH_MAX])
 {
-	struct str parts[2] = { j->in->cwd, path }, part;
+	struct str parts[2] = {j->in->cwd, path}, part;
 	size_t n = 0;
 
 	if (path.len && path.p[0] == '/')
-		parts[0] = (struct str){ 0 };
+		parts[0] = (struct str){0};
 	else if (!j->in->cwd.len || j->in->cwd.p[0] != '/')
 		return false;
 	for (size_t i = 0; i < 2; i++) {
@@ -180,7 +181,7 @@ static void set_name(const struct job *j, struct str name)
 /* Names the program after the directory `path`, or the next one above it that is not mere structure. */
 static bool name_by_directory(const struct job *j, char *path)
 {
-	static words structure = { "dist", "build", "src", "lib", "out", "bin", "public", "scripts", NULL };
+	static words structure = {"dist", "build", "src", "lib", "out", "bin", "public", "scripts", NULL};
 
 	for (; *path; cut_last(path)) {
 		struct str base = identity_base(str_of(path));
@@ -239,7 +240,8 @@ static bool is_module_name(struct str s)
 	bool begin = true;
 
 	for (size_t i = 0; i < s.len; i++) {
-		if (begin ? !word_char(s.p[i]) || (s.p[i] >= '0' && s.p[i] <= '9') : !word_char(s.p[i]) && s.p[i] != '.')
+		if (begin ? !word_char(s.p[i]) || (s.p[i] >= '0' && s.p[i] <= '9')
+			  : !word_char(s.p[i]) && s.p[i] != '.')
 			return false;
 		begin = s.p[i] == '.';
 	}
@@ -253,7 +255,8 @@ static bool app_reference(struct str w, struct str *ret_module)
 
 	if (!memchr(w.p, ':', w.len) || !str_split(&rest, ':', &module) || !is_module_name(module))
 		return false;
-	if (!rest.len || !word_char(rest.p[0]) || (rest.p[0] >= '0' && rest.p[0] <= '9') || memchr(rest.p, '/', rest.len))
+	if (!rest.len || !word_char(rest.p[0]) || (rest.p[0] >= '0' && rest.p[0] <= '9') ||
+	    memchr(rest.p, '/', rest.len))
 		return false;
 	*ret_module = module;
 	return true;
@@ -262,12 +265,12 @@ static bool app_reference(struct str w, struct str *ret_module)
 /* What an application server was told to serve: by reference, else a bare module that is no option's value. */
 static bool served_app(const struct args *a, size_t i, struct str *ret_module)
 {
-	static words alone = { "--reload", "--preload", "--daemon", "-D", "--factory", "--no-access-log", "--proxy-headers",
-			       "--capture-output", "--use-colors", NULL };
-	struct str bare = { 0 };
+	static words alone = {"--reload",	 "--preload",	    "--daemon",		"-D",		"--factory",
+			      "--no-access-log", "--proxy-headers", "--capture-output", "--use-colors", NULL};
+	struct str bare = {0};
 
 	for (size_t k = i; k < a->n; k++) {
-		struct str before = k > i ? a->v[k - 1] : (struct str){ 0 };
+		struct str before = k > i ? a->v[k - 1] : (struct str){0};
 		bool is_value = before.len && before.p[0] == '-' && !memchr(before.p, '=', before.len) &&
 				!in_words(before, alone);
 
@@ -301,7 +304,7 @@ static bool app_option(const struct args *a, size_t i, struct str *ret)
 /* flask, celery: "shop.main:app", "src/shop.py" */
 static struct str app_module(struct str app)
 {
-	static words py = { ".py", NULL };
+	static words py = {".py", NULL};
 	struct str module;
 
 	if (!str_split(&app, ':', &module))
@@ -309,12 +312,14 @@ static struct str app_module(struct str app)
 	return stem(module, py);
 }
 
-/* `name`: the server's; words behind it start at `i`. False: it is no application server, or serves nobody knows what. */
+/* `name`: the server's; words behind it start at `i`. False: it is no application server, or serves nobody knows what.
+ */
 static bool python_server(const struct job *j, struct str name, size_t i)
 {
-	static words by_reference = { "gunicorn", "uvicorn", "hypercorn", "daphne", "waitress-serve", "waitress", "granian", NULL };
-	static words by_option = { "flask", "celery", NULL };
-	struct str app = { 0 };
+	static words by_reference = {"gunicorn",       "uvicorn",  "hypercorn", "daphne",
+				     "waitress-serve", "waitress", "granian",	NULL};
+	static words by_option = {"flask", "celery", NULL};
+	struct str app = {0};
 
 	if (in_words(name, by_reference) && served_app(j->args, i, &app)) {
 		set_name(j, app);
@@ -322,7 +327,8 @@ static bool python_server(const struct job *j, struct str name, size_t i)
 	}
 	if (!in_words(name, by_option))
 		return false;
-	if (!app_option(j->args, i, &app) && !(str_is(name, "flask") && identity_env(j->in->environ, "FLASK_APP", &app)))
+	if (!app_option(j->args, i, &app) &&
+	    !(str_is(name, "flask") && identity_env(j->in->environ, "FLASK_APP", &app)))
 		return false;
 	app = app_module(app);
 	set_name(j, app);
@@ -332,7 +338,7 @@ static bool python_server(const struct job *j, struct str name, size_t i)
 /* "gunicorn: master [shop.main:app]": arguments are gone once a title was set */
 static bool python_title(const struct job *j)
 {
-	struct str title = j->args->n ? j->args->v[0] : (struct str){ 0 }, part;
+	struct str title = j->args->n ? j->args->v[0] : (struct str){0}, part;
 	struct str module;
 
 	if (!starts(title, "gunicorn: "))
@@ -347,11 +353,11 @@ static bool python_title(const struct job *j)
 
 static bool python(const struct job *j)
 {
-	static words long_value = { "--check-hash-based-pycs", NULL };
-	static const struct options options = { .value = "WXQ", .code = "c", .module = "m", .long_value = long_value };
-	static words py = { ".py", ".pyc", ".pyw", ".pyz", NULL };
-	static words dull = { "__main__", "manage", NULL };
-	struct str what = { 0 };
+	static words long_value = {"--check-hash-based-pycs", NULL};
+	static const struct options options = {.value = "WXQ", .code = "c", .module = "m", .long_value = long_value};
+	static words py = {".py", ".pyc", ".pyw", ".pyz", NULL};
+	static words dull = {"__main__", "manage", NULL};
+	struct str what = {0};
 	size_t i = 1;
 
 	if (python_title(j))
@@ -375,7 +381,7 @@ static bool python(const struct job *j)
 
 /* JavaScript */
 
-#define PACKAGE_MAX (64 << 10)
+#define PACKAGE_MAX    (64 << 10)
 #define PACKAGE_LEVELS 5 /* the script's directory and four above it */
 
 /* The "name" of the next package.json at or above the directory `path`. */
@@ -428,8 +434,8 @@ static bool name_by_node_modules(const struct job *j, char *path)
 
 static bool name_by_javascript(const struct job *j, struct str script)
 {
-	static words js = { ".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx", NULL };
-	static words dull = { "index", "main", "app", NULL };
+	static words js = {".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx", NULL};
+	static words dull = {"index", "main", "app", NULL};
 	char path[PATH_MAX];
 	struct str base;
 	const char *at;
@@ -453,13 +459,29 @@ static bool name_by_javascript(const struct job *j, struct str script)
 
 static bool node(const struct job *j)
 {
-	static words long_value = { "--require", "--import", "--loader", "--experimental-loader", "--conditions", "--title",
-				    "--inspect-port", "--debug-port", "--input-type", "--icu-data-dir", "--openssl-config",
-				    "--redirect-warnings", "--trace-event-categories", "--diagnostic-dir", "--watch-path",
-				    "--experimental-default-type", "--env-file", "--stack-trace-limit", NULL };
-	static words long_code = { "--eval", "--print", "--interactive", "--test", "--run", NULL };
-	static const struct options options = { .value = "rC", .code = "epi", .long_value = long_value, .long_code = long_code };
-	struct str what = { 0 };
+	static words long_value = {"--require",
+				   "--import",
+				   "--loader",
+				   "--experimental-loader",
+				   "--conditions",
+				   "--title",
+				   "--inspect-port",
+				   "--debug-port",
+				   "--input-type",
+				   "--icu-data-dir",
+				   "--openssl-config",
+				   "--redirect-warnings",
+				   "--trace-event-categories",
+				   "--diagnostic-dir",
+				   "--watch-path",
+				   "--experimental-default-type",
+				   "--env-file",
+				   "--stack-trace-limit",
+				   NULL};
+	static words long_code = {"--eval", "--print", "--interactive", "--test", "--run", NULL};
+	static const struct options options = {
+		.value = "rC", .code = "epi", .long_value = long_value, .long_code = long_code};
+	struct str what = {0};
 	size_t i = 1;
 
 	if (walk(j->args, &i, &options, &what) != FOUND_SCRIPT)
@@ -472,13 +494,15 @@ static bool node(const struct job *j)
 /* deno and bun: like node, with subcommands in front */
 static bool deno_bun(const struct job *j)
 {
-	static words long_value = { "--config", "--import-map", "--preload", "--env-file", "--cwd", NULL };
-	static words long_code = { "--eval", "--print", NULL };
-	static const struct options options = { .value = "cL", .code = "ep", .long_value = long_value, .long_code = long_code };
-	static words runs = { "run", "serve", NULL };
-	static words others = { "eval", "repl", "task", "test", "install", "add", "x", "fmt", "lint", "compile", "bench", "cache", "build",
-				"upgrade", "lsp", "jupyter", "pm", "i", "init", "create", "check", "info", "doc", "publish", NULL };
-	struct str what = { 0 };
+	static words long_value = {"--config", "--import-map", "--preload", "--env-file", "--cwd", NULL};
+	static words long_code = {"--eval", "--print", NULL};
+	static const struct options options = {
+		.value = "cL", .code = "ep", .long_value = long_value, .long_code = long_code};
+	static words runs = {"run", "serve", NULL};
+	static words others = {"eval",	  "repl",   "task",  "test",  "install", "add",	    "x",       "fmt", "lint",
+			       "compile", "bench",  "cache", "build", "upgrade", "lsp",	    "jupyter", "pm",  "i",
+			       "init",	  "create", "check", "info",  "doc",	 "publish", NULL};
+	struct str what = {0};
 	size_t i = 1;
 
 	if (walk(j->args, &i, &options, &what) != FOUND_SCRIPT || in_words(what, others))
@@ -527,14 +551,14 @@ static struct str without_version(struct str s)
 {
 	for (size_t i = 1; i + 1 < s.len; i++) {
 		if (s.p[i] == '-' && is_version(s, i + 1))
-			return (struct str){ s.p, i };
+			return (struct str){s.p, i};
 	}
 	return s;
 }
 
 static bool name_by_class(const struct job *j, struct str name)
 {
-	static words source = { ".java", NULL };
+	static words source = {".java", NULL};
 
 	if (str_is(name, "org.apache.catalina.startup.Bootstrap")) {
 		set_name(j, STR("tomcat"));
@@ -549,10 +573,24 @@ static bool name_by_class(const struct job *j, struct str name)
 
 static bool java(const struct job *j)
 {
-	static words with_value = { "-cp", "-classpath", "--class-path", "-p", "--module-path", "--upgrade-module-path",
-				    "--add-modules", "--add-opens", "--add-exports", "--add-reads", "--limit-modules",
-				    "--patch-module", "--source", "--enable-native-access", "-d", "--describe-module", NULL };
-	static words jar = { ".jar", ".war", ".ear", NULL };
+	static words with_value = {"-cp",
+				   "-classpath",
+				   "--class-path",
+				   "-p",
+				   "--module-path",
+				   "--upgrade-module-path",
+				   "--add-modules",
+				   "--add-opens",
+				   "--add-exports",
+				   "--add-reads",
+				   "--limit-modules",
+				   "--patch-module",
+				   "--source",
+				   "--enable-native-access",
+				   "-d",
+				   "--describe-module",
+				   NULL};
+	static words jar = {".jar", ".war", ".ear", NULL};
 	const struct args *a = j->args;
 
 	for (size_t i = 1; i < a->n; i++) {
@@ -578,9 +616,10 @@ static bool java(const struct job *j)
 
 /* The others */
 
-static bool plain_script(const struct job *j, const struct options *o, const char *const *suffixes, const char *const *dull)
+static bool plain_script(const struct job *j, const struct options *o, const char *const *suffixes,
+			 const char *const *dull)
 {
-	struct str what = { 0 };
+	struct str what = {0};
 	size_t i = 1;
 
 	if (walk(j->args, &i, o, &what) != FOUND_SCRIPT)
@@ -590,17 +629,17 @@ static bool plain_script(const struct job *j, const struct options *o, const cha
 
 static bool shell(const struct job *j)
 {
-	static words long_value = { "--rcfile", "--init-file", NULL };
-	static const struct options options = { .value = "oO", .code = "cs", .long_value = long_value };
-	static words sh = { ".sh", ".bash", ".zsh", ".ksh", NULL };
+	static words long_value = {"--rcfile", "--init-file", NULL};
+	static const struct options options = {.value = "oO", .code = "cs", .long_value = long_value};
+	static words sh = {".sh", ".bash", ".zsh", ".ksh", NULL};
 
 	return plain_script(j, &options, sh, NULL);
 }
 
 static bool perl(const struct job *j)
 {
-	static const struct options options = { .value = "I", .attached = "0CDFilMmVx", .code = "eE" };
-	static words pl = { ".pl", ".psgi", ".cgi", NULL };
+	static const struct options options = {.value = "I", .attached = "0CDFilMmVx", .code = "eE"};
+	static words pl = {".pl", ".psgi", ".cgi", NULL};
 
 	/* a title, as servers set it: "starman master" */
 	if (j->args->n == 1)
@@ -610,9 +649,9 @@ static bool perl(const struct job *j)
 
 static bool ruby(const struct job *j)
 {
-	static const struct options options = { .value = "CEIr", .attached = "0FiKTWx", .code = "e" };
-	static words rb = { ".rb", ".ru", NULL };
-	static words dull = { "rails", NULL };
+	static const struct options options = {.value = "CEIr", .attached = "0FiKTWx", .code = "e"};
+	static words rb = {".rb", ".ru", NULL};
+	static words dull = {"rails", NULL};
 
 	if (j->args->n && starts(j->args->v[0], "puma ")) {
 		set_name(j, STR("puma"));
@@ -623,18 +662,18 @@ static bool ruby(const struct job *j)
 
 static bool php(const struct job *j)
 {
-	static const struct options options = { .value = "dczt", .code = "rSBREaimv", .script = "fF" };
-	static words suffix = { ".php", ".phar", NULL };
-	static words dull = { "artisan", "console", "index", NULL };
+	static const struct options options = {.value = "dczt", .code = "rSBREaimv", .script = "fF"};
+	static words suffix = {".php", ".phar", NULL};
+	static words dull = {"artisan", "console", "index", NULL};
 
 	return plain_script(j, &options, suffix, dull);
 }
 
 static bool dotnet(const struct job *j)
 {
-	static words dll = { ".dll", ".exe", NULL };
-	static words with_value = { "--fx-version", "--runtimeconfig", "--depsfile", "--additionalprobingpath", "--additional-deps",
-				    "--roll-forward", NULL };
+	static words dll = {".dll", ".exe", NULL};
+	static words with_value = {"--fx-version",	"--runtimeconfig", "--depsfile", "--additionalprobingpath",
+				   "--additional-deps", "--roll-forward",  NULL};
 	const struct args *a = j->args;
 
 	for (size_t i = 1; i < a->n; i++) {
@@ -652,32 +691,32 @@ static bool dotnet(const struct job *j)
 
 static const struct interpreter {
 	const char *name;
-	bool versioned; /* "python3.11", "perl5.36.0" are the same */
+	bool versioned;	   /* "python3.11", "perl5.36.0" are the same */
 	const char *alone; /* what it is called when it runs nothing by name; NULL: the executable's name */
 	const char *runtime;
 	bool (*program)(const struct job *j); /* NULL: always `alone` */
 } interpreters[] = {
-	{ "python", true, "python", "cpython", python },
-	{ "pypy", true, "python", "pypy", python },
-	{ "node", true, "node", "nodejs", node },
-	{ "nodejs", true, "node", "nodejs", node },
-	{ "deno", false, "deno", "deno", deno_bun },
-	{ "bun", false, "bun", "bun", deno_bun },
-	{ "java", false, "java", NULL, java },
-	{ "ruby", true, "ruby", "ruby", ruby },
-	{ "perl", true, "perl", "perl", perl },
-	{ "php", true, "php", "php", php },
-	{ "php-fpm", true, "php-fpm", "php", NULL },
-	{ "php-cgi", true, "php-cgi", "php", NULL },
-	{ "dotnet", false, "dotnet", ".NET", dotnet },
-	{ "mono", false, "mono", "mono", dotnet },
-	{ "mono-sgen", false, "mono", "mono", dotnet },
-	{ "sh", false, NULL, NULL, shell },
-	{ "bash", false, NULL, NULL, shell },
-	{ "dash", false, NULL, NULL, shell },
-	{ "ash", false, NULL, NULL, shell },
-	{ "ksh", true, NULL, NULL, shell },
-	{ "zsh", true, NULL, NULL, shell },
+	{"python", true, "python", "cpython", python},
+	{"pypy", true, "python", "pypy", python},
+	{"node", true, "node", "nodejs", node},
+	{"nodejs", true, "node", "nodejs", node},
+	{"deno", false, "deno", "deno", deno_bun},
+	{"bun", false, "bun", "bun", deno_bun},
+	{"java", false, "java", NULL, java},
+	{"ruby", true, "ruby", "ruby", ruby},
+	{"perl", true, "perl", "perl", perl},
+	{"php", true, "php", "php", php},
+	{"php-fpm", true, "php-fpm", "php", NULL},
+	{"php-cgi", true, "php-cgi", "php", NULL},
+	{"dotnet", false, "dotnet", ".NET", dotnet},
+	{"mono", false, "mono", "mono", dotnet},
+	{"mono-sgen", false, "mono", "mono", dotnet},
+	{"sh", false, NULL, NULL, shell},
+	{"bash", false, NULL, NULL, shell},
+	{"dash", false, NULL, NULL, shell},
+	{"ash", false, NULL, NULL, shell},
+	{"ksh", true, NULL, NULL, shell},
+	{"zsh", true, NULL, NULL, shell},
 };
 
 static bool is_version_tail(struct str s)
@@ -709,7 +748,7 @@ bool interpreters_program(struct str exe, const struct args *args, const struct 
 			  struct identity_program *ret)
 {
 	const struct interpreter *by = find(exe);
-	const struct job j = { args, in, ret };
+	const struct job j = {args, in, ret};
 
 	if (!by)
 		return false;

@@ -66,7 +66,7 @@ static bool value(struct scan *s, char *ret, size_t cap)
 
 bool package_json_name(struct str json, char *ret, size_t cap)
 {
-	struct scan s = { json };
+	struct scan s = {json};
 	char text[16];
 	int depth = 0;
 

@@ -18,10 +18,10 @@
 #include "user/enrich/resource.h"
 #include "user/enrich/rules.h"
 
-#define GRACE_NS (30 * NSEC_PER_SEC)
+#define GRACE_NS   (30 * NSEC_PER_SEC)
 #define RECHECK_NS NSEC_PER_SEC
-#define SWEEP_MAX 64  /* records per call of processes_expire() that are checked against /proc */
-#define DEPTH_MAX 64  /* generations that are looked up in a row */
+#define SWEEP_MAX  64 /* records per call of processes_expire() that are checked against /proc */
+#define DEPTH_MAX  64 /* generations that are looked up in a row */
 
 struct entry {
 	struct process pub;
@@ -187,7 +187,8 @@ static bool same_string(const char *a, const char *b)
 	return a == b || (a && b && !strcmp(a, b));
 }
 
-/* Does `a`, that has its service, go by the name `n` and run the same program in the same place? An unknown one equals none. */
+/* Does `a`, that has its service, go by the name `n` and run the same program in the same place? An unknown one equals
+ * none. */
 static bool same_identity(const struct entry *a, const struct entry *b, const struct naming *n)
 {
 	return a->pub.exe[0] && !strcmp(a->pub.exe, b->pub.exe) && !strcmp(a->pub.cgroup, b->pub.cgroup) &&
@@ -209,7 +210,8 @@ static struct service *make_service(struct processes *p, const struct entry *e, 
 
 	if (!s)
 		return NULL;
-	if (resource_attributes(s, p->config, &p->host, e->facts, &e->root, e->pub.comm) || services_add(p->services, s)) {
+	if (resource_attributes(s, p->config, &p->host, e->facts, &e->root, e->pub.comm) ||
+	    services_add(p->services, s)) {
 		service_unref(s);
 		return NULL;
 	}
@@ -272,7 +274,7 @@ static void settle(struct processes *p, struct entry *e, uint64_t now_ns, int de
 	}
 	/* when the rules change, who joined a root that is gone by now stays with it */
 	if (!e->root.pid || parent)
-		e->root = (struct resource_root){ e->pub.pid, e->pub.start_ns };
+		e->root = (struct resource_root){e->pub.pid, e->pub.start_ns};
 	e->pub.service = own_service(p, e, &n);
 	services_put(p->services, before);
 }
@@ -362,9 +364,9 @@ static struct process *pub_or_unknown(struct processes *p, struct entry *e)
 
 struct process *processes_exec(struct processes *p, const struct process_seed *seed, uint64_t now_ns)
 {
-	struct entry *e = find(p, seed->pid), before = { 0 };
+	struct entry *e = find(p, seed->pid), before = {0};
 	bool known = e && !e->pub.exited && same_start(e->pub.start_ns, seed->start_ns);
-	struct procfs_stat st = { 0 };
+	struct procfs_stat st = {0};
 	int fd = open_process(p, seed->pid, seed->start_ns, &st);
 	struct facts *f = facts_read(&p->reader, p->config, fd, fd >= 0 ? st.comm : seed->comm ?: "", seed);
 	struct naming n;
@@ -393,7 +395,7 @@ struct process *processes_exec(struct processes *p, const struct process_seed *s
 	n = judge(p, e);
 	/* the same program over again: nothing changes for its callers, though its parent may be gone */
 	if (!before.facts || !same_identity(&before, e, &n)) {
-		e->root = (struct resource_root){ 0 };
+		e->root = (struct resource_root){0};
 		settle(p, e, now_ns, 0);
 	}
 	facts_unref(before.facts);
@@ -517,7 +519,8 @@ int processes_scan(struct processes *p, void (*each)(void *ctx, struct process *
 		struct entry *e;
 		uint64_t pid;
 
-		if (str_to_u64(str_of(d->d_name), &pid) || !pid || pid > INT32_MAX || is_kernel_thread(p, (uint32_t)pid))
+		if (str_to_u64(str_of(d->d_name), &pid) || !pid || pid > INT32_MAX ||
+		    is_kernel_thread(p, (uint32_t)pid))
 			continue;
 		e = find_or_read(p, (uint32_t)pid, now_ns, 0);
 		if (e)
@@ -552,7 +555,7 @@ static bool is_gone(struct processes *p, struct entry *e)
 /* Exits whose event was lost. A few records per call, from where the last call stopped. */
 static void sweep(struct processes *p, uint64_t now_ns)
 {
-	struct hmap_iter it = { .bucket = p->sweep_bucket };
+	struct hmap_iter it = {.bucket = p->sweep_bucket};
 	struct hmap_node *n = NULL;
 	int checked = 0;
 
@@ -571,8 +574,8 @@ static void sweep(struct processes *p, uint64_t now_ns)
 void processes_expire(struct processes *p, uint64_t now_ns)
 {
 	sweep(p, now_ns);
-	while (p->oldest && (p->oldest->exited_ns + GRACE_NS <= now_ns ||
-			     p->map.count > (size_t)MAX(p->config->max_processes, 1)))
+	while (p->oldest &&
+	       (p->oldest->exited_ns + GRACE_NS <= now_ns || p->map.count > (size_t)MAX(p->config->max_processes, 1)))
 		drop(p, p->oldest);
 	services_sweep(p->services);
 }
@@ -624,9 +627,9 @@ void processes_reconfigure(struct processes *p, const struct config *c)
 	p->config = c;
 	p->generation++;
 	/* every bit stands for a rule that is there no longer; facts are shared, so: all away before any new one */
-	hmap_each(n, &p->map)
+	hmap_each (n, &p->map)
 		(void)facts_match_env(&p->reader, c, -1, container_of(n, struct entry, node)->facts);
-	hmap_each(n, &p->map) {
+	hmap_each (n, &p->map) {
 		struct entry *e = container_of(n, struct entry, node);
 		struct procfs_stat st;
 		int fd = rules_ask_env(c) && !e->pub.exited ? open_process(p, e->pub.pid, e->pub.start_ns, &st) : -1;
@@ -637,7 +640,7 @@ void processes_reconfigure(struct processes *p, const struct config *c)
 		close(fd);
 	}
 	p->no_reading = true;
-	hmap_each(n, &p->map) {
+	hmap_each (n, &p->map) {
 		struct entry *e = container_of(n, struct entry, node);
 
 		if (e->generation != p->generation)
@@ -695,7 +698,7 @@ void processes_free(struct processes *p)
 
 	if (!p)
 		return;
-	hmap_each(n, &p->map)
+	hmap_each (n, &p->map)
 		drop(p, container_of(n, struct entry, node));
 	hmap_done(&p->map);
 	service_unref(p->unknown.pub.service);

@@ -17,7 +17,7 @@
 #include "user/enrich/procfs.h"
 
 #define MOUNTINFO_MAX (256 << 10)
-#define PF_KTHREAD 0x00200000
+#define PF_KTHREAD    0x00200000
 
 int procfs_open(int proc_fd, uint32_t pid)
 {
@@ -97,14 +97,14 @@ int procfs_parse_stat(struct str text, struct procfs_stat *ret)
 {
 	const char *open = text.len ? memchr(text.p, '(', text.len) : NULL;
 	const char *close = text.len ? memrchr(text.p, ')', text.len) : NULL;
-	struct procfs_stat s = { 0 };
+	struct procfs_stat s = {0};
 	struct str rest, part;
 	uint64_t v = 0;
 
 	if (!open || !close || close < open)
 		return -EINVAL;
 	memcpy(s.comm, open + 1, MIN((size_t)(close - open - 1), sizeof(s.comm) - 1));
-	rest = (struct str){ close + 1, text.len - (size_t)(close + 1 - text.p) };
+	rest = (struct str){close + 1, text.len - (size_t)(close + 1 - text.p)};
 	rest = str_trim(rest);
 	/* proc_pid_stat(5) counts from 1 and the state is 3 */
 	for (int field = 3; field <= 22; field++) {
@@ -163,9 +163,9 @@ int procfs_uid(int dir_fd, uint32_t *ret)
 /* File systems whose answers depend on another program or machine. */
 static bool slow_fs(struct str type)
 {
-	static const char *const globs[] = { "fuse",   "fuse.*", "fuseblk", "nfs*",   "cifs",  "smb*",	 "9p",	 "ceph",
-					     "afs",    "autofs", "lustre",  "virtiofs", "gfs2", "ocfs2", "coda", "orangefs",
-					     "gpfs",   "beegfs*", "vboxsf", "*hgfs*" };
+	static const char *const globs[] = {"fuse", "fuse.*",	"fuseblk", "nfs*",    "cifs",	  "smb*",  "9p",
+					    "ceph", "afs",	"autofs",  "lustre",  "virtiofs", "gfs2",  "ocfs2",
+					    "coda", "orangefs", "gpfs",	   "beegfs*", "vboxsf",	  "*hgfs*"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(globs); i++) {
 		if (str_glob(globs[i], type))
@@ -177,7 +177,7 @@ static bool slow_fs(struct str type)
 /* One line of mountinfo: where and what. The mount point's blanks are written in octal. */
 static bool mount_line(struct str line, char point[PATH_MAX], struct str *ret_type)
 {
-	struct str part = { 0 };
+	struct str part = {0};
 	size_t n = 0;
 
 	for (int field = 1; field <= 5; field++) {
@@ -186,7 +186,8 @@ static bool mount_line(struct str line, char point[PATH_MAX], struct str *ret_ty
 	}
 	for (size_t i = 0; i < part.len && n < PATH_MAX - 1; i++) {
 		if (part.p[i] == '\\' && i + 3 < part.len) {
-			point[n++] = (char)((part.p[i + 1] - '0') * 64 + (part.p[i + 2] - '0') * 8 + part.p[i + 3] - '0');
+			point[n++] =
+				(char)((part.p[i + 1] - '0') * 64 + (part.p[i + 2] - '0') * 8 + part.p[i + 3] - '0');
 			i += 3;
 		} else {
 			point[n++] = part.p[i];
@@ -246,7 +247,7 @@ static int mount_policy(int dir_fd, const char *path, __u64 *ret_resolve)
 int procfs_read_file(int dir_fd, const char *path, size_t max, struct buf *out)
 {
 	/* O_PATH first: only opening a device or FIFO for real has effects */
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC };
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC};
 	struct stat st;
 	char self[40];
 	int err = mount_policy(dir_fd, path, &how.resolve);

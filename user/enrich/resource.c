@@ -21,12 +21,12 @@ static bool machine_id(struct resource_host *h, const struct buf *b)
 
 void resource_host_read(struct resource_host *ret, int proc_fd)
 {
-	static const char *const files[] = { "etc/machine-id", "var/lib/dbus/machine-id" };
+	static const char *const files[] = {"etc/machine-id", "var/lib/dbus/machine-id"};
 	_buf_ struct buf b = BUF_INIT;
 	_close_ int slash = -1;
 	_close_ int init = -1;
 
-	*ret = (struct resource_host){ 0 };
+	*ret = (struct resource_host){0};
 	if (gethostname(ret->name, sizeof(ret->name) - 1) || !ret->name[0])
 		strcpy(ret->name, "localhost");
 	/* in a container that sees the host's processes, the host's own is behind process 1 */
@@ -104,11 +104,11 @@ static int add_operators(struct service *s, const struct config *c, const char *
 	return err;
 }
 
-int resource_attributes(struct service *s, const struct config *c, const struct resource_host *h,
-			const struct facts *f, const struct resource_root *root, const char *comm)
+int resource_attributes(struct service *s, const struct config *c, const struct resource_host *h, const struct facts *f,
+			const struct resource_root *root, const char *comm)
 {
-	static const char *const host[] = { "host.*" };
-	static const char *const rest[] = { "cloud.*", "deployment.*", "k8s.node.name", "k8s.cluster.name" };
+	static const char *const host[] = {"host.*"};
+	static const char *const rest[] = {"cloud.*", "deployment.*", "k8s.node.name", "k8s.cluster.name"};
 	struct str exe = identity_base(str_of(f->exe));
 	char pid[16], name[IDENTITY_NAME_MAX], container[IDENTITY_NAME_MAX];
 	int err;

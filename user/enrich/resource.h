@@ -20,5 +20,5 @@ void resource_host_read(struct resource_host *ret, int proc_fd);
 const char *resource_instance(char dst[RESOURCE_INSTANCE_MAX], const struct resource_host *h, const struct facts *f,
 			      const struct resource_root *root);
 /* Adds the attributes; -ENOMEM. `comm` stands in for an unknown executable. */
-int resource_attributes(struct service *s, const struct config *c, const struct resource_host *h,
-			const struct facts *f, const struct resource_root *root, const char *comm);
+int resource_attributes(struct service *s, const struct config *c, const struct resource_host *h, const struct facts *f,
+			const struct resource_root *root, const char *comm);

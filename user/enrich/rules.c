@@ -53,7 +53,7 @@ static bool cgroup_is(const char *glob, struct str path)
 static bool cgroup_matches(const char *glob, struct str path)
 {
 	for (size_t i = 1; i < path.len; i++) {
-		if (path.p[i] == '/' && cgroup_is(glob, (struct str){ path.p, i }))
+		if (path.p[i] == '/' && cgroup_is(glob, (struct str){path.p, i}))
 			return true;
 	}
 	return path.len && cgroup_is(glob, path);
@@ -76,7 +76,7 @@ static bool holds(const struct config *c, size_t i, const struct rule_subject *s
 void rules_judge(const struct config *c, const struct rule_subject *s, struct rule_verdict *ret)
 {
 	bool decided = false, by_port = false, has_include = false;
-	struct rule_verdict v = { 0 };
+	struct rule_verdict v = {0};
 
 	for (size_t i = 0; i < c->n_rules; i++) {
 		const struct rule *r = &c->rules[i];

@@ -14,8 +14,8 @@ struct rule_subject {
 };
 
 struct rule_verdict {
-	bool exclude;	      /* no connection of this process can be wanted */
-	const char *name;     /* borrowed from the rule; NULL: not renamed */
+	bool exclude;	  /* no connection of this process can be wanted */
+	const char *name; /* borrowed from the rule; NULL: not renamed */
 	const char *namespace_;
 };
 

@@ -33,7 +33,7 @@ void services_free(struct services *sv)
 
 	if (!sv)
 		return;
-	hmap_each(n, &sv->map)
+	hmap_each (n, &sv->map)
 		drop(sv, container_of(n, struct slot, node));
 	hmap_done(&sv->map);
 	free(sv);
@@ -101,7 +101,7 @@ void services_sweep(struct services *sv)
 {
 	struct hmap_node *n;
 
-	hmap_each(n, &sv->map) {
+	hmap_each (n, &sv->map) {
 		struct slot *slot = container_of(n, struct slot, node);
 
 		if (only_ours(slot->service))

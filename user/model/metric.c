@@ -36,7 +36,7 @@ struct labels *labels_new(const struct label *l, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const char *name = put(&at, l[i].name);
 
-		r->l[i] = (struct label){ name, put(&at, l[i].value) };
+		r->l[i] = (struct label){name, put(&at, l[i].value)};
 	}
 	qsort(r->l, n, sizeof(r->l[0]), by_name);
 	return r;

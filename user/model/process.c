@@ -38,7 +38,7 @@ int service_add_attr(struct service *s, const char *name, const char *value)
 	if (!attrs)
 		return -ENOMEM;
 	s->attrs = attrs;
-	a = (struct resource_attr){ strdup(name), strdup(value) };
+	a = (struct resource_attr){strdup(name), strdup(value)};
 	if (!a.name || !a.value) {
 		free(a.name);
 		free(a.value);

@@ -14,7 +14,7 @@ static struct str put(char **at, struct str s)
 		memcpy(dst, s.p, s.len);
 	dst[s.len] = 0;
 	*at += s.len + 1;
-	return (struct str){ dst, s.len };
+	return (struct str){dst, s.len};
 }
 
 static size_t text_size(const struct call *c, const char *name)

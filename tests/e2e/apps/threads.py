@@ -31,6 +31,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def reply(self, status, body, req=0):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
+        if self.request_version == "HTTP/1.0" and not self.close_connection:
+            self.send_header("Connection", "keep-alive")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

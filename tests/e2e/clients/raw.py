@@ -198,7 +198,8 @@ class Connection:
             self.finish(q, status, "cut: %s" % e, 0)
             raise Closed("cut")
         self.finish(q, status, None, size)
-        return ends or headers.get(b"connection") == b"close" or (q.get("version") == "1.0" and
+        asked = q.get("h", {}).get("Connection") == "close"
+        return ends or asked or headers.get(b"connection") == b"close" or (q.get("version") == "1.0" and
                                                                    headers.get(b"connection") != b"keep-alive")
 
     def finish(self, q, status, error, size):

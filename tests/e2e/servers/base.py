@@ -5,7 +5,7 @@ import os
 from lib.proc import Process, free_port, listener_in_proc, wait_for
 
 ALL = {"keepalive", "oneshot", "pipeline", "get", "echo", "sink", "chunked", "chunked_request", "head", "expect",
-       "client_abort", "server_abort", "kill", "delay", "paced", "flat", "status"}
+       "client_abort", "server_abort", "kill", "delay", "paced", "flat", "flat_h1", "status", "split"}
 
 
 class Logged:

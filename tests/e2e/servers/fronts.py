@@ -62,7 +62,6 @@ class Nginx(Front):
     name = "nginx"
     binary = "nginx"
     package = "nginx-light"
-    features = ALL | {"sendfile", "unix", "ipv6", "split"}
 
     def argv(self, work):
         listen = "unix:" + self.unix if self.unix else "[%s]:%d" % (self.host, self.port) if ":" in self.host else "%s:%d" % (self.host, self.port)

@@ -41,7 +41,7 @@ def run(argv, cwd, env=None):
 
 class Threads(Server):
     name = "python"
-    features = ALL | {"unix"}
+    features = ALL
     flat = 4000
 
     def argv(self, work):
@@ -50,7 +50,7 @@ class Threads(Server):
 
 class Node(Server):
     name = "node"
-    features = ALL | {"unix", "ipv6"}
+    features = ALL
 
     def unavailable(self):
         return None if which("node") else "node is not installed"
@@ -62,7 +62,6 @@ class Node(Server):
 class Uvicorn(Server):
     name = "uvicorn"
     flat = 4000
-    features = ALL - {"expect"} | {"expect"}
     python = "/usr/bin/python3"
 
     def unavailable(self):
@@ -143,9 +142,9 @@ class Hyper(Server):
 class Php(Server):
     name = "php"
     flat = 4000
-    features = ALL - {"keepalive", "pipeline", "expect"}
+    features = ALL - {"keepalive", "pipeline", "expect", "flat_h1"}
     absent = {"keepalive": "closes after each answer", "pipeline": "closes after each answer",
-              "expect": "never sends 100"}
+              "expect": "never sends 100", "flat_h1": "closes after each answer"}
 
     def unavailable(self):
         return None if which("php") else "php-cli is not installed"

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A group: one cgroup, its servers and clients, one sonde scoped to it, and the cells that are run
+one after the other. Each cell has a mark of its own in every target (?t=MARK), so a call belongs to
+its cell; metrics are compared by how far they moved during it.
+"""
+import itertools
+import os
+import time
+
+from lib.cgroup import Cgroup
+from lib.client import RawClient
+from lib.report import Failed
+from lib.sonde import Sonde, losses
+from lib.truth import Side, Want, compare, compare_metrics
+
+_numbers = itertools.count(1)
+SETTLE = 4.0  # a call is reported within a second of its last byte
+
+
+class Group:
+    def __init__(self, options, name):
+        self.options, self.name = options, name
+        self.work = os.path.join(options.work, name)
+        os.makedirs(self.work)
+        os.chmod(self.work, 0o755)
+        self.cgroup = Cgroup()
+        self.sonde = None
+        self.made = {"server": 0, "client": 0}
+        self.servers = []
+
+    def start_sonde(self, args=(), env=None, scopes=None):
+        if not self.options.truth_only:
+            self.sonde = Sonde(self.options.sonde, scopes or ["cgroup:" + self.cgroup.path], self.work, args, env)
+        return self.sonde
+
+    def start(self, server):
+        server.build()
+        self.servers.append(server)
+        server.start(self.cgroup, self.work)
+        return server
+
+    def close(self):
+        if self.sonde:
+            self.sonde.proc.kill()
+        for s in self.servers:
+            s.stop()
+        self.cgroup.remove()
+
+    def client(self, target, conns, **kw):
+        return RawClient(target, conns, self.cgroup, self.work, **kw)
+
+    def check(self, mark, sides, before, metrics=True):
+        """
+        Waits until sonde's calls of this mark and its metrics are what was made, for as long as it
+        promises to need; then says what differs. Returns the calls.
+        """
+        for side in sides:
+            self.made[side.role] += len(side.wants)
+        if not self.sonde:
+            return []
+        end = time.monotonic() + SETTLE
+        while True:
+            self.sonde.read()
+            lines = [x for x in self.sonde.lines if mark in x.target]
+            bad = []
+            for side in sides:
+                bad += compare(side, lines)
+            known = {(s.role, s.port) for s in sides}
+            strange = [x for x in lines if (x.role, x.port) not in known]
+            if strange:
+                bad.append("%d calls of no side: %s" % (len(strange), strange[0].raw))
+            if not bad:
+                after = self.sonde.scrape()
+                if metrics:
+                    bad += compare_metrics(sides, lines, before, after)
+            if not bad or time.monotonic() > end:
+                break
+            time.sleep(0.02)
+        lost = {k: v - losses(before).get(k, 0) for k, v in losses(self.sonde.scrape()).items()}
+        lost = {k: v for k, v in lost.items() if v}
+        if lost:
+            bad.append("lost: %s" % lost)
+        if not self.sonde.proc.alive():
+            bad.append("sonde has died: %s" % self.sonde.proc.text(err=True, limit=1500))
+        if bad:
+            raise Failed(bad)
+        return lines
+
+    def before(self):
+        return self.sonde.scrape() if self.sonde else None
+
+    def totals(self):
+        """After the last cell: sonde ends in order, and never said more than was compared."""
+        wrong = self.sonde.stop()
+        if wrong:
+            raise Failed(wrong)
+        bad = []
+        for role, made in self.made.items():
+            seen = sum(1 for x in self.sonde.lines if x.role == role)
+            if seen != made:
+                known = [x for x in self.sonde.lines if x.role == role]
+                bad.append("%s calls in all: %d, were %d; the last: %s" % (role, seen, made, known[-1].raw if known else None))
+        errors = [x for x in self.sonde.proc.text(err=True, limit=100000).split("\n")
+                  if "level=error" in x or "ERROR:" in x or "runtime error" in x]
+        if errors:
+            bad.append("sonde's log: %s" % errors[0])
+        if bad:
+            raise Failed(bad)
+        return "%(server)d server and %(client)d client calls" % self.made
+
+
+def new_mark(name):
+    return "%s.%d." % (name, next(_numbers))
+
+
+def wants_of(done, error=None):
+    """What the client role must show: what our client saw."""
+    ret = []
+    for d in done:
+        cut = d.error is not None
+        ret.append(Want(d.method, d.target, d.status, None if cut else d.req, None if cut else d.resp, cut if error is None else error))
+    return ret
+
+
+def same_as_log(done, logged, strict=True):
+    """The two truths must agree before anything is compared with them."""
+    def count(items):
+        ret = {}
+        for x in items:
+            key = (x.method, x.target, x.status if strict else None)
+            ret[key] = ret.get(key, 0) + 1
+        return ret
+    a, b = count(done), count(logged)
+    if a != b:
+        keys = [k for k in set(a) | set(b) if a.get(k, 0) != b.get(k, 0)]
+        raise Failed("the truths disagree (test's own error): %d targets, %s: client %d, log %d"
+                     % (len(keys), keys[0], a.get(keys[0], 0), b.get(keys[0], 0)))
+
+
+def clean_sides(server, done, mark):
+    """The sides of requests that were all answered: client's truth on the client role, the log's on the server role."""
+    logged = server.logged_when(mark, len(done))
+    same_as_log(done, logged)
+    by_target = {(d.method, d.target): d for d in done}
+    wants = []
+    for e in logged:
+        d = by_target[(e.method, e.target)]
+        wants.append(Want(e.method, e.target, e.status, d.req if e.req is None else e.req, d.resp if e.resp is None else e.resp, False))
+    sides = [Side("client", server.port, wants_of(done)), Side("server", server.port, wants)]
+    return sides + back_sides(server, done, mark)
+
+
+def back_sides(server, done, mark, loose=False):
+    """The connection between a front and the server behind it: what that one logged, on both roles."""
+    if not server.back:
+        return []
+    passed = [d for d in done if server.is_proxied(d.target)]
+    logged = server.back.logged_when(mark, len(passed))
+    if not loose:
+        same_as_log(passed, logged)
+    wants = []
+    for e in logged:
+        if loose:
+            wants.append(Want(e.method, e.target, {None, e.status, 200}))
+        else:
+            wants.append(Want(e.method, e.target, e.status, e.req, e.resp, False))
+    return [Side("client", server.back.port, wants), Side("server", server.back.port, list(wants))]
