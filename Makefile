@@ -60,6 +60,9 @@ UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 SHIM_SRC := $(wildcard tests/shim/test_*.c)
 SHIM_BIN := $(SHIM_SRC:tests/shim/%.c=$(B)/tests/shim_%)
 
+# made on the way, and wanted again by the next build
+.SECONDARY: $(PROTO_GEN) $(GEN_HDR) $(BPF_OBJ)
+
 ## build
 all: $(B)/sonde ## build build/sonde
 
@@ -122,7 +125,8 @@ $(B)/tests/load: tests/load/load.c $(SKEL)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS) -MMD -MP -o $@ $< $(LDLIBS)
 
 # NAME=COMMAND of each suite, for tests/run.py; '+': a long one, shown while it runs
-LOCAL := $(foreach t,$(UNIT_SRC:tests/unit/%.c=%),"unit/$t=$(B)/tests/$t") \
+LOCAL := $(foreach t,$(wildcard tests/unit/test_*.py),"unit/$(notdir $t)=python3 $t") \
+	$(foreach t,$(UNIT_SRC:tests/unit/%.c=%),"unit/$t=$(B)/tests/$t") \
 	$(foreach t,$(SHIM_SRC:tests/shim/%.c=%),"shim/$t=$(B)/tests/shim_$t")
 LOCAL_BIN := $(UNIT_BIN) $(SHIM_BIN)
 CHECKS := "check-deps=python3 tests/check_deps.py" "check-docs=sh deploy/docs.sh --check $(B)/sonde" \
@@ -130,6 +134,8 @@ CHECKS := "check-deps=python3 tests/check_deps.py" "check-docs=sh deploy/docs.sh
 E2E := $(firstword $(wildcard tests/e2e/run.py))
 E2E_DEPS := $(wildcard tests/e2e/deps.sh)
 JOBS = $(shell nproc)
+# for tests that are scripts
+export SONDE_BUILD := $(B)
 
 deps: ## install what building and testing needs (Debian, Ubuntu), else list it
 	$(Q)sh deploy/deps.sh
@@ -168,6 +174,8 @@ ifneq ($(filter e2e/%,$(T)),)
 else ifeq ($(T),load)
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) $(B)/tests/load
 	$(Q)tests/run.py "load=$(B)/tests/load"
+else ifneq ($(filter %.py,$(T)),)
+	$(Q)tests/run.py "$(T)=python3 tests/$(T)"
 else ifneq ($(filter unit/% shim/%,$(T)),)
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) $(patsubst shim/%,$(B)/tests/shim_%,$(T:unit/%=$(B)/tests/%))
 	$(Q)tests/run.py "$(T)=$(patsubst shim/%,$(B)/tests/shim_%,$(T:unit/%=$(B)/tests/%))"

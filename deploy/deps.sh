@@ -52,6 +52,7 @@ if [ "$(id -u)" != 0 ]; then
 	echo "missing to build and test sonde: run \`sudo make deps\`, or install:$missing" >&2
 	exit 1
 fi
+# shellcheck disable=SC2086 # a list of words
 install() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; }
 echo "installing:$missing"
 log=$(mktemp)

@@ -98,6 +98,7 @@ static void serve_snapshot(struct daemon *d)
 		.capture = d->capture, .flow = d->flow, .metrics = d->metrics, .processes = d->processes,
 		.traces = d->traces, .ops = exporter_list, .exporters = d->exporters,
 		.n_exporters = N_EXPORTERS, .start_wall_ns = d->start_wall_ns,
+		.max_processes = d->config->max_processes,
 	};
 	struct snapshot *s, *old;
 	uint64_t n, now = clock_mono_ns();

@@ -66,6 +66,14 @@ static struct process *process_of(struct flow_table *t, uint32_t tgid)
 
 /* --- calls --- */
 
+/* Rules with a port are judged per connection: the server's port, whichever end this is. */
+static bool port_excluded(const struct flow_table *t, const struct flow *flow, const struct call *c, const struct process *p)
+{
+	uint16_t port = c->role == ROLE_SERVER ? flow->local.port : flow->peer.port;
+
+	return t->r.config->n_rules && processes_judge_port(t->r.processes, p, port) == RULE_EXCLUDE;
+}
+
 static bool path_excluded(const struct flow_table *t, struct str path)
 {
 	const struct str_list *globs = &t->r.config->exclude_self_paths;
@@ -76,7 +84,8 @@ static bool path_excluded(const struct flow_table *t, struct str path)
 	return false;
 }
 
-static void enrich(struct flow_table *t, const struct flow *flow, struct call *c)
+/* False: a rule of the user's leaves this call out. */
+static bool enrich(struct flow_table *t, const struct flow *flow, struct call *c)
 {
 	struct process *p = process_of(t, c->pid);
 	const struct proto *proto = proto_table[c->proto];
@@ -86,23 +95,25 @@ static void enrich(struct flow_table *t, const struct flow *flow, struct call *c
 	c->conn_id = flow->id;
 	c->local = flow->local;
 	c->peer = flow->peer;
+	if (path_excluded(t, c->path) || (p && port_excluded(t, flow, c, p)))
+		return false;
 	if (!p)
-		return;
+		return true;
 	c->service = p->service;
 	c->comm = p->comm;
 	if (c->role != ROLE_SERVER || !proto->route_key || !c->path.len || !c->answered)
-		return;
+		return true;
 	proto->summary(c, &method, &target, &status);
 	c->route = routes_learn(t->r.routes, p->service, c->path, status == 404);
 	c->route_overflow = str_is(c->route, ROUTE_OVERFLOW);
+	return true;
 }
 
 static void on_begin(struct call_sink *sink, const struct flow *flow, struct call *c)
 {
 	struct flow_table *t = container_of(sink, struct flow_table, sink);
 
-	enrich(t, flow, c);
-	if (c->service && !path_excluded(t, c->path))
+	if (enrich(t, flow, c) && c->service)
 		metrics_call_begin(t->r.metrics, c);
 }
 
@@ -112,14 +123,15 @@ static void on_end(struct call_sink *sink, const struct flow *flow, struct call 
 	struct span *span = NULL;
 	char name[256];
 
-	enrich(t, flow, c);
+	if (!enrich(t, flow, c)) {
+		metrics_call_drop(t->r.metrics, c);
+		return;
+	}
 	if (!c->service) {
 		metrics_call_drop(t->r.metrics, c);
 		t->stats.lost[CALL_LOSS_MEMORY]++;
 		return;
 	}
-	if (path_excluded(t, c->path))
-		return;
 	t->stats.calls++;
 	metrics_call_end(t->r.metrics, c, clock_mono_ns());
 	if (t->r.traces)
@@ -417,10 +429,11 @@ int flow_on_data(void *table, void *data, size_t size)
 	return malformed(t);
 }
 
-static void tell_verdict(struct flow_table *t, const struct process *p)
+/* The pid is the event's: a process that the budget refused has a record that many share. */
+static void tell_verdict(struct flow_table *t, uint32_t pid, const struct process *p)
 {
 	if (t->need_user && p && t->r.capture && !p->exited)
-		capture_set_verdict(t->r.capture, p->pid, p->verdict == VERDICT_EXCLUDE ? VERDICT_SKIP : VERDICT_READ);
+		capture_set_verdict(t->r.capture, pid, p->verdict == VERDICT_EXCLUDE ? VERDICT_SKIP : VERDICT_READ);
 }
 
 static int on_exec(struct flow_table *t, const struct ev_exec *e, size_t size)
@@ -436,7 +449,7 @@ static int on_exec(struct flow_table *t, const struct ev_exec *e, size_t size)
 		return malformed(t);
 	seed.args = (struct str){ text, e->args_len };
 	seed.environ = (struct str){ text + e->args_len, e->env_len };
-	tell_verdict(t, processes_exec(t->r.processes, &seed, clock_mono_ns()));
+	tell_verdict(t, e->tgid, processes_exec(t->r.processes, &seed, clock_mono_ns()));
 	return 0;
 }
 
@@ -453,7 +466,7 @@ int flow_on_control(void *table, void *data, size_t size)
 	if (size < sizeof(*p))
 		return malformed(t);
 	if (h->kind == EV_FORK)
-		tell_verdict(t, processes_fork(t->r.processes, p->ppid, p->tgid, clock_mono_ns()));
+		tell_verdict(t, p->tgid, processes_fork(t->r.processes, p->ppid, p->tgid, clock_mono_ns()));
 	else if (h->kind == EV_EXIT)
 		processes_exit(t->r.processes, p->tgid, clock_mono_ns());
 	else
@@ -499,7 +512,7 @@ static void judge_pending(struct flow_table *t)
 	size_t n = capture_pending(t->r.capture, tgids, ARRAY_SIZE(tgids));
 
 	for (size_t i = 0; i < n; i++)
-		tell_verdict(t, processes_get(t->r.processes, tgids[i], clock_mono_ns()));
+		tell_verdict(t, tgids[i], processes_get(t->r.processes, tgids[i], clock_mono_ns()));
 }
 
 void flow_tick(struct flow_table *t, uint64_t now_ns)
@@ -518,7 +531,7 @@ void flow_tick(struct flow_table *t, uint64_t now_ns)
 
 static void judged(void *table, struct process *p)
 {
-	tell_verdict(table, p);
+	tell_verdict(table, p->pid, p);
 }
 
 void flow_judge_all(struct flow_table *t)

@@ -29,6 +29,7 @@ INST(i_ring, "sonde.ring.size", "By", INST_GAUGE, "Size of the data ring.");
 INST(i_maps, "sonde.bpf.map.memory", "By", INST_GAUGE, "Kernel memory of the BPF maps.");
 INST(i_table, "sonde.table.entries", "", INST_GAUGE, "Entries of a table.");
 INST(i_limit, "sonde.table.limit", "", INST_GAUGE, "The budget of a table.");
+INST(i_refused, "sonde.table.refused", "", INST_COUNTER, "Entries that a table's budget refused.");
 INST(i_overflow, "sonde.metrics.overflowed", "", INST_COUNTER, "Recordings that went into an overflow series.");
 INST(i_untimed, "sonde.calls.without.duration", "", INST_COUNTER, "Calls that are counted but whose duration is not known.");
 INST(i_calls, "sonde.calls", "", INST_COUNTER, "Calls reported.");
@@ -137,6 +138,8 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	set(s, &i_table, "table", "series", NULL, NULL, m.series, now);
 	set(s, &i_limit, "table", "series", NULL, NULL, m.max_series, now);
 	set(s, &i_table, "table", "processes", NULL, NULL, processes_count(s->processes), now);
+	set(s, &i_limit, "table", "processes", NULL, NULL, s->max_processes, now);
+	set(s, &i_refused, "table", "processes", NULL, NULL, processes_refused(s->processes), now);
 	set(s, &i_overflow, NULL, NULL, NULL, NULL, m.overflowed, now);
 	set(s, &i_untimed, NULL, NULL, NULL, NULL, m.untimed, now);
 	capture_ring(s->capture, &used, &size);

@@ -14,6 +14,7 @@ struct self_sources {
 	const struct exporter_ops *const *ops;
 	struct exporter *const *exporters; /* NULL where not started */
 	size_t n_exporters;
+	size_t max_processes;
 	uint64_t start_wall_ns;
 };
 

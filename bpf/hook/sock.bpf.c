@@ -143,14 +143,12 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 SEC("?tp_btf/sk_data_ready")
 int BPF_PROG(sock_data_ready, struct sock *sk)
 {
-	struct sonde_conn *c;
+	__u64 t = run_begin();
+	struct sonde_conn *c = sock_is_stream(sk) ? conn_of(sk) : NULL;
 
-	if (!sock_is_stream(sk))
-		return 0;
-	c = conn_of(sk);
-	if (!c || c->ready_ns || c->flags & (CONN_IGNORED | CONN_LISTENER))
-		return 0;
-	c->ready_ns = bpf_ktime_get_ns();
+	if (c && !c->ready_ns && !(c->flags & (CONN_IGNORED | CONN_LISTENER)))
+		c->ready_ns = bpf_ktime_get_ns();
+	run_end(RUN_DATA_READY, t);
 	return 0;
 }
 
@@ -158,9 +156,11 @@ int BPF_PROG(sock_data_ready, struct sock *sk)
 SEC("?tp_btf/tcp_sendmsg_locked")
 int BPF_PROG(sock_send_start, struct sock *sk)
 {
+	__u64 t = run_begin();
 	struct sonde_conn *c = conn_of(sk);
 
 	if (c && !c->send_ns && !(c->flags & CONN_IGNORED))
 		c->send_ns = bpf_ktime_get_ns();
+	run_end(RUN_SEND_START, t);
 	return 0;
 }

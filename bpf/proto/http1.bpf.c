@@ -160,6 +160,7 @@ static int scan_step(__u32 i, void *unused)
 			continue;
 		for (int b = 0; b < 8; b++) {
 			__u32 at = base + 8 * k + b;
+			__u8 c;
 
 			/* only the lowest hit is certain: look again */
 			if (!(m & (0x80ULL << (8 * b))) || p[b] != '\n' || at >= w->cap)
@@ -168,6 +169,10 @@ static int scan_step(__u32 i, void *unused)
 				s->line = at;
 			if (s->first_only)
 				return 1;
+			/* most lines are told by their first letter */
+			c = p[b + 1] | 0x20;
+			if (c != 'c' && c != 't' && c > 0x2f)
+				continue;
 			if (http1_line_at(at + 1))
 				return 1;
 		}

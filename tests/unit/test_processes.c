@@ -206,7 +206,8 @@ static void test_reads_everything(void **state)
 		.comm = "my (prog)",
 		.exe = "/opt/shop/shopd (deleted)",
 		.args = "/opt/shop/shopd --password=secret",
-		.environ = "A=b OTEL_RESOURCE_ATTRIBUTES=service.version=1.2,team=x,process.pid=99,cloud.region=y"});
+		.environ = "A=b OTEL_RESOURCE_ATTRIBUTES=service.version=1.2,team=x,process.pid=99,cloud.region=y,"
+			   "telemetry.sdk.name=theirs"});
 	p = make(&c);
 	proc = processes_get(p, 10, 0);
 	assert_int_equal(proc->pid, 10);
@@ -235,6 +236,7 @@ static void test_reads_everything(void **state)
 	assert_string_equal(attr(proc->service, "deployment.environment.name"), "prod");
 	assert_string_equal(attr(proc->service, "k8s.node.name"), "n1");
 	assert_null(attr(proc->service, "service.name"));
+	assert_null(attr(proc->service, "telemetry.sdk.name"));
 	/* known now: the same record */
 	assert_ptr_equal(processes_get(p, 10, 0), proc);
 	processes_free(p);
@@ -926,6 +928,8 @@ static void box(const char *command)
 static void test_package_json_in_a_container(void **state)
 {
 	static const char local[] = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
+	char path[128];
+	int fifo;
 
 	box("mkdir -p app linked fifo big 'mnt x/app' out && echo '{\"name\": \"boxed\"}' > app/package.json");
 	node_in("/app", local, "boxed");
@@ -940,6 +944,11 @@ static void test_package_json_in_a_container(void **state)
 	/* what is no file is not opened */
 	box("mkfifo fifo/package.json");
 	node_in("/fifo", local, "x");
+	snprintf(path, sizeof(path), "%s/box/fifo/package.json", root);
+	fifo = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(write(fifo, "{\"name\": \"piped\"}", 17), 17);
+	node_in("/fifo", local, "x");
+	close(fifo);
 	/* only the first 64 KiB are read */
 	box("(printf '{\"a\": \"'; head -c 70000 /dev/zero | tr '\\0' x; echo '\", \"name\": \"late\"}') > "
 	    "big/package.json");

@@ -146,12 +146,52 @@ static void crosses_threads(void **state)
 	queue_free(s.q, NULL);
 }
 
+#define ROUNDS 200
+
+struct pair {
+	struct queue *to, *fro;
+};
+
+static void *answer(void *arg)
+{
+	struct pair *p = arg;
+	void *got;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		if (queue_pop(p->to, &got, 1, 1, FOREVER) != 1 || queue_push(p->fro, got))
+			return arg;
+	}
+	return NULL;
+}
+
+/* Each side waits for exactly what the other pushes; a missed wake-up would wait for its deadline. */
+static void the_last_wanted_item_wakes(void **state)
+{
+	struct pair p = {queue_new(4), queue_new(4)};
+	uint64_t start = clock_mono_ns();
+	void *got, *failed = &p;
+	pthread_t t;
+
+	assert_int_equal(pthread_create(&t, NULL, answer, &p), 0);
+	for (uintptr_t i = 0; i < ROUNDS; i++) {
+		assert_int_equal(queue_push(p.to, item(i)), 0);
+		assert_int_equal(queue_pop(p.fro, &got, 1, 1, FOREVER), 1);
+		assert_ptr_equal(got, item(i));
+	}
+	assert_int_equal(pthread_join(t, &failed), 0);
+	assert_null(failed);
+	assert_true(clock_mono_ns() - start < 10 * NSEC_PER_SEC);
+	queue_free(p.to, NULL);
+	queue_free(p.fro, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refuses_when_full),	       cmocka_unit_test(frees_what_is_left),
 		cmocka_unit_test(deadline_ends_the_wait),      cmocka_unit_test(wake_is_remembered),
 		cmocka_unit_test(wanting_more_than_fits_ends), cmocka_unit_test(crosses_threads),
+		cmocka_unit_test(the_last_wanted_item_wakes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

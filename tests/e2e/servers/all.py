@@ -3,7 +3,6 @@
 import os
 import tempfile
 
-from .base import ALL
 from .fronts import Apache, Haproxy, Lighttpd, Nginx
 from .handlers import Go, Hyper, Jdk, Node, Php, Threads, Tomcat, Uvicorn
 
@@ -34,7 +33,7 @@ FILES = {"keepalive", "oneshot", "flat_raw", "split", "head", "sendfile"}
 def variant(cls, name, features, **kw):
     server = cls(**kw)
     server.name, server.features = name, features
-    server.absent = {f: "run over IPv4" for f in ALL | {"sendfile"}}
+    server.variant = True
     return server
 
 

@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the scenarios know about a server: where it listens, what it can do, what it logged."""
 import os
+import signal
 
 from lib.proc import Process, free_port, listener_in_proc, wait_for
 
 ALL = {"keepalive", "oneshot", "pipeline", "get", "echo", "sink", "chunked", "chunked_request", "head", "expect",
        "client_abort", "server_abort", "kill", "delay", "paced", "flat", "flat_h1", "status", "split"}
+
+
+def exe(pid):
+    try:
+        return os.readlink("/proc/%d/exe" % pid)
+    except OSError:
+        return None
 
 
 class Logged:
@@ -20,12 +28,16 @@ class Logged:
 class Server:
     name = "?"
     features = ALL
+    #: one of another kind of socket: runs only what its features name
+    variant = False
     #: why a feature is not there, for the summary
     absent = {}
     #: seconds of the log's clock step; 0: handler stamps in nanoseconds
     resolution = 0
     #: number of requests of the flat-out cell, per concurrency 16
     flat = 20000
+    #: route of files that go out by sendfile
+    file_route = "/get/"
     #: routes that are answered by the server behind, as (prefix, …)
     proxied = ()
     #: statuses in the log that were never sent
@@ -68,6 +80,7 @@ class Server:
         return bool(self.back) and path.startswith(self.proxied)
 
     def start(self, cgroup, work):
+        self.cgroup = cgroup
         self.work = os.path.join(work, self.name)
         os.makedirs(self.work, exist_ok=True)
         os.chmod(self.work, 0o777)
@@ -93,6 +106,11 @@ class Server:
             self.back.stop()
 
     def kill(self):
+        """SIGKILL to it and to its workers, whatever process group they made for themselves."""
+        program = exe(self.proc.pid)
+        for pid in self.cgroup.pids():
+            if exe(pid) == program and pid != self.proc.pid:
+                os.kill(pid, signal.SIGKILL)
         self.proc.kill()
 
     def logged(self, mark=None):

@@ -12,7 +12,7 @@ from .base import ALL, Logged, Server
 
 STATIC = ("1", "2", "100000", "1000000", "10000000")
 PROXIED = ("/chunked", "/echo", "/sink", "/delay", "/status", "/drip", "/abort")
-_LINE = re.compile(r'LOG (\S+) (\S+) (-?\d+) (\S+)')
+_LINE = re.compile(r'LOG (\S+) (\S+) (?:HTTP/\S+ )?(-?\d+) (\S+)')
 
 
 class Front(Server):
@@ -157,8 +157,8 @@ class Lighttpd(Front):
             server.max-keep-alive-idle = 60
             server.max-request-size = 100000
             server.stream-response-body = 1
-            accesslog.filename = "{log}"
-            accesslog.format = "LOG %m %U%q %>s %D"
+            accesslog.filename = "|exec cat >>{log}"
+            accesslog.format = "LOG %r %>s %D"
             mimetype.assign = ("" => "application/octet-stream")
             {proxy}
             """.format(work=work, port=self.port, log=self.log_path, www=self.files(work),

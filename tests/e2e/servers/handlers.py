@@ -77,6 +77,8 @@ class Uvicorn(Server):
 
 class Go(Server):
     name = "go"
+    features = ALL | {"sendfile"}
+    file_route = "/file/"
 
     def unavailable(self):
         return None if which("go") else "go is not installed"
@@ -142,9 +144,10 @@ class Hyper(Server):
 class Php(Server):
     name = "php"
     flat = 4000
-    features = ALL - {"keepalive", "pipeline", "expect", "flat_h1"}
+    features = ALL - {"keepalive", "pipeline", "expect", "flat_h1", "split"}
     absent = {"keepalive": "closes after each answer", "pipeline": "closes after each answer",
-              "expect": "never sends 100", "flat_h1": "closes after each answer"}
+              "expect": "never sends 100", "flat_h1": "closes after each answer",
+              "split": "closes, and so resets, before it has read a request's last byte"}
 
     def unavailable(self):
         return None if which("php") else "php-cli is not installed"

@@ -73,6 +73,22 @@ func abort(w http.ResponseWriter, r *http.Request, when string, start int64) {
 	conn.Close()
 }
 
+// Through the response's ReadFrom, which is sendfile.
+func file(w http.ResponseWriter, r *http.Request, size int, start int64) {
+	f, err := os.CreateTemp("", "goserver")
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	os.Remove(f.Name())
+	f.Truncate(int64(size))
+	w.Header().Set("Content-Length", strconv.Itoa(size))
+	w.Header().Set("Content-Type", "application/octet-stream")
+	io.Copy(w, f)
+	w.(http.Flusher).Flush()
+	record(r, 200, start, 0, size)
+}
+
 func drip(w http.ResponseWriter, r *http.Request, start int64) {
 	for i := 0; i < 500 && r.Context().Err() == nil; i++ {
 		fill(w, 100)
@@ -93,6 +109,8 @@ func handle(w http.ResponseWriter, r *http.Request) {
 	switch part[1] {
 	case "get":
 		reply(w, r, 200, arg, start, 0, func() { fill(w, arg) })
+	case "file":
+		file(w, r, arg, start)
 	case "echo":
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

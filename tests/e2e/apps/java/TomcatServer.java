@@ -74,6 +74,7 @@ public class TomcatServer {
 		c.setProperty("connectionTimeout", "60000");
 		c.setProperty("acceptCount", "512");
 		c.setProperty("maxPostSize", "-1");
+		c.setProperty("continueResponseTiming", "onRead"); // no context, whose valve would send it
 		tomcat.setConnector(c);
 		tomcat.getEngine().getPipeline().addValve(new Routes());
 		tomcat.start();

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#define BPF_CORE_READ(p, field) ((p)->field)
