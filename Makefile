@@ -61,7 +61,7 @@ SHIM_SRC := $(wildcard tests/shim/test_*.c)
 SHIM_BIN := $(SHIM_SRC:tests/shim/%.c=$(B)/tests/shim_%)
 
 # made on the way, and wanted again by the next build
-.SECONDARY: $(PROTO_GEN) $(GEN_HDR) $(BPF_OBJ)
+.SECONDARY: $(PROTO_GEN) $(GEN_HDR)
 
 ## build
 all: $(B)/sonde ## build build/sonde
@@ -116,9 +116,23 @@ $(B)/tests/test_%: tests/unit/test_%.c $(B)/san/libsonde.a
 	$(say) TEST $<
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) -std=gnu11 -Wall -Wextra -Wno-unused-parameter -fno-strict-aliasing $(SAN) -MMD -MP -o $@ $< $(B)/san/libsonde.a -lcmocka $(LDLIBS)
 
-$(B)/tests/shim_test_%: tests/shim/test_%.c $(wildcard bpf/proto/*.c bpf/shared/*.h bpf/lib/*.h tests/shim/*.h)
+# The kernel's half as an ordinary library: classify.bpf.c (inside shim/kernel.c) and every protocol
+SHIM_KERNEL := $(B)/shim/kernel.o $(patsubst bpf/proto/%.bpf.c,$(B)/shim/proto/%.o,$(wildcard bpf/proto/*.bpf.c))
+SHIM_HELP := $(patsubst tests/shim/%.c,$(B)/shim/%.o,$(filter-out tests/shim/kernel.c tests/shim/test_%,$(wildcard tests/shim/*.c)))
+SHIM_CFLAGS := -DSONDE_SHIM -Itests/shim -I. -D_GNU_SOURCE -std=gnu11 -Wall -fno-strict-aliasing $(SAN)
+$(B)/shim/kernel.o: tests/shim/kernel.c
+	$(say) CC-SHIM $<
+	$(Q)mkdir -p $(@D) && $(CC) $(SHIM_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/shim/proto/%.o: bpf/proto/%.bpf.c
+	$(say) CC-SHIM $<
+	$(Q)mkdir -p $(@D) && $(CC) $(SHIM_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/shim/%.o: tests/shim/%.c
+	$(say) CC-SHIM $<
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(SAN) -MMD -MP -c -o $@ $<
+$(B)/tests/shim_test_%: tests/shim/test_%.c $(SHIM_KERNEL) $(SHIM_HELP) $(B)/san/libsonde.a
 	$(say) TEST $<
-	$(Q)mkdir -p $(@D) && $(CC) -DSONDE_SHIM -Itests/shim -I. -D_GNU_SOURCE -std=gnu11 -Wall -fno-strict-aliasing $(SAN) -MMD -MP -o $@ $< -lcmocka
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(SAN) -MMD -MP -o $@ $< \
+		$(SHIM_KERNEL) $(SHIM_HELP) $(B)/san/libsonde.a -lcmocka $(LDLIBS)
 
 $(B)/tests/load: tests/load/load.c $(SKEL)
 	$(say) TEST $<
@@ -158,7 +172,7 @@ else
 	$(Q)test "$$(id -u)" = 0 || { echo 'make test needs root: `sudo make test`; without root there is `make check`' >&2; exit 1; }
 	$(Q)$(if $(E2E_DEPS),sh $(E2E_DEPS) ||:)
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all $(LOCAL_BIN) $(B)/tests/load
-	$(Q)tests/run.py $(LOCAL) $(CHECKS) "load=$(B)/tests/load" $(if $(E2E),"+e2e=$(E2E) --binary $(B)/sonde $(ARGS)")
+	$(Q)tests/run.py $(LOCAL) $(CHECKS) "load=$(B)/tests/load" $(if $(E2E),"+e2e=$(E2E) --sonde $(B)/sonde $(ARGS)")
 endif
 
 check: ## the tests that need no root: unit tests, BPF parsers, include directions, documents, deployment files
@@ -170,7 +184,7 @@ one:
 ifneq ($(filter e2e/%,$(T)),)
 	$(Q)$(if $(E2E_DEPS),sh $(E2E_DEPS) ||:)
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all
-	$(Q)tests/run.py "+$(T)=$(E2E) --binary $(B)/sonde $(T:e2e/%=%) $(ARGS)"
+	$(Q)tests/run.py "+$(T)=$(E2E) --sonde $(B)/sonde --filter=$(T:e2e/%=%) $(ARGS)"
 else ifeq ($(T),load)
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) $(B)/tests/load
 	$(Q)tests/run.py "load=$(B)/tests/load"

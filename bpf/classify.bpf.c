@@ -16,8 +16,8 @@ struct sonde_live live = {};
 
 /* A connection joined late is looked at when its direction turns, this many times. */
 #define LATE_TURNS_MAX 4096
-/* Pieces of one event: enough for 64 KiB of pipelined messages one by one, or for a megabyte of copied bytes. */
-#define STEPS_MAX 1024
+/* Pieces of one event: one for each message or chunk in it, however small they are. */
+#define STEPS_MAX (1 << 17)
 
 struct step {
 	struct payload pay;
@@ -81,7 +81,7 @@ static __always_inline int send_piece(struct step *st, __u32 len, __u64 note, __
 	e->heads = heads;
 	e->dir = st->dir;
 	e->proto = c->proto;
-	if (emit(e, sizeof(*e) + len, STAT_EV_DATA)) {
+	if (!(c->flags & CONN_ANNOUNCED) || emit(e, sizeof(*e) + len, STAT_EV_DATA)) {
 		/* a record without a request's beginning loses no request; its call is missed in user space, by the hole */
 		stat_add(STAT_LOST_RING, heads);
 		c->flags |= CONN_GAP;
@@ -300,10 +300,8 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 	st.w->dir = dir;
 	if (!c->proto && classify(sk, &st))
 		return 0;
-	if (conn_announce(sk, c, 0)) {
-		stat_add(STAT_LOST_RING, 1);
-		return 0;
-	}
+	/* with no room for it, the bytes are walked all the same: the state stays right and what is lost is counted */
+	conn_announce(sk, c, 0);
 	bpf_loop(STEPS_MAX, step, &st, 0);
 	if (st.mark) {
 		st.off = n;

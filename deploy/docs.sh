@@ -39,6 +39,18 @@ for f in docs/configuration.md deploy/sonde.yaml deploy/sonde.8; do
 	fi
 done
 [ -z "$check" ] && exit 0
+# what \`sonde doctor\` may say of a program or a feature stands in docs/status.md, in the same words
+sed -n '/^static const char \*judge(/,/^}/p' user/doctor.c | grep -o '"[a-z0-9][^"]* [^"]*"' | tr -d '"' | sed 's/%s/…/g' >"$work/words"
+grep -o '\[FEAT_[A-Z_]*\] = { { "[a-z_]*"' user/features.c | grep -o '"[a-z_]*"' | tr -d '"' >>"$work/words"
+if [ "$(wc -l <"$work/words")" -lt 12 ]; then
+	echo "deploy/docs.sh no longer finds the words of user/doctor.c and user/features.c"
+	failed=$((failed + 1))
+elif missing=$(while read -r w; do grep -qF "\`$w\`" docs/status.md || echo "docs/status.md lacks: $w"; done <"$work/words") && [ -z "$missing" ]; then
+	passed=$((passed + 1))
+else
+	echo "$missing"
+	failed=$((failed + 1))
+fi
 # what roff itself thinks of the page
 if command -v groff >/dev/null; then
 	if said=$(groff -man -Tutf8 -ww -z "$work/sonde.8" 2>&1) && [ -z "$said" ]; then

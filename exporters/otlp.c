@@ -114,11 +114,11 @@ static void *traces_thread(void *arg)
 	size_t n;
 
 	while (stop_ns(e) == UINT64_MAX) {
-		n = queue_pop(e->spans, e->batch, e->batch_max, e->batch_max, clock_mono_ns() + delay);
+		n = queue_pop(e->spans, (void **)e->batch, e->batch_max, e->batch_max, clock_mono_ns() + delay);
 		if (n)
 			export_batch(e, e->batch, n);
 	}
-	while (clock_mono_ns() < stop_ns(e) && (n = queue_pop(e->spans, e->batch, e->batch_max, 0, 0)))
+	while (clock_mono_ns() < stop_ns(e) && (n = queue_pop(e->spans, (void **)e->batch, e->batch_max, 0, 0)))
 		export_batch(e, e->batch, n);
 	return NULL;
 }
@@ -191,13 +191,11 @@ static void *metrics_thread(void *arg)
 		s = e->host.snapshot(e->host.ctx);
 		if (s)
 			export_snapshot(e, s);
-		else
+		else if (stop_ns(e) == UINT64_MAX)
 			log_warn_limited("OTLP metrics: an export is left out: %s", strerror(errno));
 		snapshot_unref(s);
 		/* in step with the interval; what a slow endpoint made us miss is not made up for */
-		for (uint64_t now = clock_mono_ns(); next <= now; next += interval)
-			if (now - next > interval)
-				next = now;
+		next = MAX(next, clock_mono_ns() - interval) + interval;
 	}
 	/* stop() has the lock until the last snapshot is there */
 	pthread_mutex_lock(&e->lock);

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -39,6 +40,7 @@ static const struct exporter_ops *const exporter_list[] = {
 
 #define POLL_BUSY_MS 4
 #define POLL_IDLE_MS 64
+#define CAPTURE_NICE -15
 #define STOP_NS (4 * NSEC_PER_SEC) /* of the 5 s that SIGTERM may take */
 
 struct daemon {
@@ -386,6 +388,9 @@ static int loop(struct daemon *d)
 {
 	int wait = POLL_BUSY_MS;
 
+	/* it works little but must not be late: behind busy programs a ring fills in milliseconds */
+	if (setpriority(PRIO_PROCESS, 0, CAPTURE_NICE))
+		log_warn("the capture thread keeps its priority (%s): on a busy machine more may be lost", strerror(errno));
 	d->running = true;
 	while (d->running) {
 		struct epoll_event ev[4];
@@ -425,6 +430,24 @@ static void *serve_while_stopping(void *ctx)
 	return NULL;
 }
 
+/* What this run saw and what it could not report, in one line. */
+static void say_totals(struct daemon *d)
+{
+	__u64 stats[STAT_MAX];
+	struct flow_stats f;
+	uint64_t decoders = 0;
+
+	if (!d->capture)
+		return;
+	capture_stats(d->capture, stats);
+	flow_get_stats(d->flow, &f);
+	for (int i = 0; i < CALL_LOSS_MAX; i++)
+		decoders += f.lost[i];
+	log_info("stopped: %llu calls reported; messages lost: %llu ring full, %llu in gaps, %llu without a place in the table; %llu records lost",
+		 (unsigned long long)f.calls, (unsigned long long)stats[STAT_LOST_RING], (unsigned long long)decoders,
+		 (unsigned long long)f.lost_table, (unsigned long long)stats[STAT_LOST_RECORDS]);
+}
+
 static void stop(struct daemon *d)
 {
 	uint64_t deadline = clock_mono_ns() + STOP_NS;
@@ -440,6 +463,7 @@ static void stop(struct daemon *d)
 	__atomic_store_n(&d->attached, false, __ATOMIC_RELEASE);
 	if (serving)
 		pthread_join(server, NULL);
+	say_totals(d);
 	flow_table_free(d->flow);
 	capture_free(d->capture);
 	traces_free(d->traces);

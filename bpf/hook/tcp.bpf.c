@@ -88,12 +88,22 @@ static __always_inline void connect_failed(struct sock *sk, struct sonde_conn *c
 	emit(&e, sizeof(e), STAT_EV_TCP_FAIL);
 }
 
-/* The peer has finished and the program has read it all (its FIN takes one number). */
-static __always_inline bool all_read(struct sock *sk)
+/*
+ * The peer has finished and we have seen the program read it all (its FIN takes one number). The socket's own
+ * copied_seq will not do: a FIN that comes while the program reads is worked off inside the read,
+ * before the read's hook.
+ */
+static __always_inline bool all_read(struct sock *sk, const struct sonde_conn *c)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u32 seen;
 
-	return tp && tp->rcv_nxt - tp->copied_seq <= 1;
+	if (!tp)
+		return false;
+	seen = c->tcp_seq[DIR_RECV];
+	if (!seen)
+		seen = tp->rcv_nxt - (__u32)tp->bytes_received + (__u32)c->pos[DIR_RECV];
+	return tp->rcv_nxt - seen <= 1;
 }
 
 static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int state)
@@ -104,11 +114,11 @@ static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int s
 	switch (state) {
 	case TCP_CLOSE_WAIT:
 		/* unread bytes come first: then the end is told when it is read */
-		if (all_read(sk))
+		if (all_read(sk, c))
 			conn_peer_fin(c);
 		break;
 	case TCP_LAST_ACK:
-		if (all_read(sk))
+		if (all_read(sk, c))
 			conn_peer_fin(c);
 		conn_end(c, closed ? END_LOCAL_CLOSE | END_CLOSED : END_LOCAL_FIN, 0);
 		break;

@@ -1,71 +1,84 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * HTTP/1.0 and 1.1 (RFC 9112), the kernel's half: sends heads, leaves bodies out. A head is
- * scanned once, eight bytes at a time, for its end and for the two fields that frame a body.
+ * scanned once, eight bytes at a time, for its end and for the two fields that frame a body; only a line
+ * that is split between two events goes byte by byte through a small machine.
  * Bodies of known length and chunks are stepped over by arithmetic; of a chunked body only its
  * last chunk and trailers are sent, with a note that tells how much data went before
  * (NOTE_CHUNK, see user/proto/http1.c, which is the authority).
  *
  * Which answers have no body depends on their requests: one bit per outstanding request
- * remembers HEAD and CONNECT. Where the order cannot be trusted (an answer seen
- * before its request, more than 64 outstanding, a refused 100-continue) the next event's
- * first bytes are looked at, and a message start there wins over the arithmetic.
+ * remembers HEAD. Where the order cannot be trusted (an answer seen before its request, more
+ * than 64 outstanding, a refused 100-continue) the bytes where a body should begin are looked
+ * at, and a message start there wins over the arithmetic.
  */
 #include "bpf/proto/proto.h"
 
 #define NOTE_CHUNK (1ULL << 63)
-#define PARTIAL_MAX (128 << 10) /* a head longer than this is not HTTP's */
+#define PARTIAL_MAX (128 << 10) /* of a longer head (or trailer) the rest is not sent */
 
 enum mode {
 	M_HEAD,	 /* at a message's start, or inside its head */
 	M_SKIP,	 /* body, `remaining` bytes to go */
 	M_CHUNK, /* chunked body; `remaining` bytes of data and CRLF before the next size line */
+	M_TRAIL, /* behind the last chunk's line */
 	M_CLOSE, /* body up to the connection's end */
-	M_COPY,	 /* framing not certain: everything is sent until an event begins with a message */
 };
 
 enum dir_flags {
-	F_LENGTH = 1 << 0,	 /* the head has a Content-Length (in `remaining`) */
+	F_LENGTH = 1 << 0,  /* the head has a Content-Length (in `remaining`) */
 	F_CHUNKED = 1 << 1,
-	F_NO_BODY = 1 << 2,	 /* 1xx, 204, 304, answer to HEAD */
-	F_INTERIM = 1 << 3,	 /* 1xx */
-	F_SWITCH = 1 << 4,	 /* after this head: not HTTP any longer */
-	F_CUT_LINE = 1 << 5,	 /* the head was split inside a line: a framing field may have been missed */
+	F_NO_BODY = 1 << 2, /* 1xx, 204, 304, answer to HEAD */
+	F_SWITCH = 1 << 3,  /* after this head: not HTTP any longer */
+	F_MAYBE = 1 << 4,   /* no byte of the body has passed yet: it may not be there */
 };
 
-/* What the bytes before this event ended with: a line may go on across events. */
-enum tail { T_MIDDLE, T_LINE_START, T_CR };
+/* Where in a head's line an event ended. Between the named values: so many bytes of the field's name fit. */
+enum line {
+	L_OTHER, /* in a line of no interest */
+	L_START,
+	L_CR,	 /* a CR and nothing else */
+	L_LENGTH_VALUE,
+	L_CODING_VALUE,
+	L_LENGTH = 32,
+	L_CODING = 64,
+};
+#define FIELD_MAX 32
 
 struct h1_dir {
 	__u64 remaining;
-	__u64 body;    /* chunk data so far */
+	union {
+		__u64 body;	/* M_CHUNK: data so far */
+		__u64 first;	/* M_HEAD: a request's bytes 0–7, an answer's bytes 4–11 */
+		__u8 first_bytes[8];
+	};
 	__u32 partial; /* bytes of the head in earlier events */
 	__u8 mode;
-	__u8 tail;
+	__u8 line;
 	__u8 flags;
-	__u8 digits;   /* chunk-size line in progress: digits seen + 1; 0: none */
+	__u8 digits;   /* chunk-size line in progress */
 };
 
 struct h1 {
 	struct h1_dir d[2];
 	__u64 no_body; /* bit n: the n-th outstanding request's answer has no body */
+	__s32 outstanding; /* negative: answers came before their requests */
+	__u16 connect; /* so many answers until that of a CONNECT; 0: none is outstanding */
 	__u8 req_dir;
-	__s8 outstanding; /* negative: answers came before their requests */
 	__u8 uncertain;
-	__u8 connect;	/* a CONNECT is outstanding */
-	__u32 pad;
 };
-_Static_assert(sizeof(struct h1) <= CONN_PROTO_STATE + 0, "HTTP/1 state does not fit");
+_Static_assert(sizeof(struct h1) <= CONN_PROTO_STATE, "HTTP/1 state does not fit");
 
 /* A scan's parameters and results, in walk.tmp. */
 struct scan {
-	__u32 tail;	  /* in: enum tail */
-	__u32 first_only; /* in: the first line's end is all that is wanted */
-	__u32 end;	  /* out: length of the head; 0: not ended */
-	__u32 line;	  /* out: end of the first line (its LF); ~0: none */
 	__u64 length;	  /* in, out: Content-Length */
 	__u32 flags;	  /* out: F_LENGTH, F_CHUNKED */
-	__u32 pad;
+	__u32 line;	  /* in, out: enum line */
+	__u32 first_only; /* in: the first line's end is all that is wanted */
+	__u32 end;	  /* out: length of the head; 0: not ended */
+	__u32 eol;	  /* out: end of the first line (its LF); ~0: none */
+	__u32 last;	  /* out: where the last line begins; ~0: not in this piece */
+	__u32 at;
 };
 _Static_assert(sizeof(struct scan) <= sizeof(((struct walk *)0)->tmp), "scan does not fit");
 
@@ -93,7 +106,10 @@ static __always_inline __u64 word(char a, char b, char c, char d, char e, char f
 	       (__u64)(__u8)e << 32 | (__u64)(__u8)f << 40 | (__u64)(__u8)g << 48 | (__u64)(__u8)h << 56;
 }
 
-/* A line begins at `pos`: the head's end, or a field that frames the body? */
+/*
+ * A line begins at `pos`: the head's end, or a field that frames the body? A line that the piece does not hold as far
+ * as its value's end is left to line_step.
+ */
 __u32 http1_line_at(__u32 pos);
 __u32 http1_line_at(__u32 pos)
 {
@@ -127,6 +143,8 @@ __u32 http1_line_at(__u32 pos)
 		for (int i = 0; i < 24; i++) {
 			__u8 d = p[15 + i];
 
+			if (pos + 15 + i >= wk->cap)
+				return 0;
 			if (d >= '0' && d <= '9')
 				v = v * 10 + (d - '0');
 			else if (d != ' ' && d != '\t')
@@ -134,11 +152,80 @@ __u32 http1_line_at(__u32 pos)
 		}
 		s->length = v;
 		s->flags |= F_LENGTH;
-	} else if (w == word('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
-		if ((word_at(p + 8) | LOWER) == word('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
+	} else if (w == word('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') && pos + 18 <= wk->cap) {
+		if ((word_at(p + 8) | LOWER) == word('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && (p[16] | 0x20) == 'g' &&
+		    p[17] == ':')
 			s->flags |= F_CHUNKED;
 	}
 	return 0;
+}
+
+static const char fields[2][FIELD_MAX] = { "content-length:", "transfer-encoding:" };
+
+/* One byte of a split line that began as L_LENGTH or L_CODING; returns the new state. */
+static __always_inline __u32 name_step(__u32 line, __u8 c, struct scan *s)
+{
+	const char *field = fields[line >= L_CODING];
+	__u32 k = line & (FIELD_MAX - 1);
+
+	/* '-' and ':' have this bit set already */
+	if ((c | 0x20) != field[k])
+		return L_OTHER;
+	if (c != ':')
+		return line + 1;
+	if (line >= L_CODING) {
+		s->flags |= F_CHUNKED;
+		return L_OTHER;
+	}
+	s->flags |= F_LENGTH;
+	s->length = 0;
+	return L_LENGTH_VALUE;
+}
+
+static __always_inline __u32 value_step(__u8 c, struct scan *s)
+{
+	if (c >= '0' && c <= '9')
+		s->length = s->length * 10 + (c - '0');
+	else if (c != ' ' && c != '\t')
+		return L_OTHER;
+	return L_LENGTH_VALUE;
+}
+
+static int line_step(__u32 i, void *unused)
+{
+	struct walk *w = walk_get();
+	struct scan *s;
+	__u32 pos;
+	__u8 c;
+
+	if (!w)
+		return 1;
+	s = (struct scan *)w->tmp;
+	pos = s->at + i;
+	if (pos >= w->cap)
+		return 1;
+	c = w->data[pos & PIECE_MASK];
+	if (c == '\n') {
+		if (s->line == L_START || s->line == L_CR)
+			s->end = pos + 1;
+		return 1;
+	}
+	if (s->line == L_START)
+		s->line = c == '\r' ? L_CR : (c | 0x20) == 'c' ? L_LENGTH + 1 : (c | 0x20) == 't' ? L_CODING + 1 : L_OTHER;
+	else if (s->line == L_LENGTH_VALUE)
+		s->line = value_step(c, s);
+	else if (s->line >= L_LENGTH)
+		s->line = name_step(s->line, c, s);
+	else
+		s->line = L_OTHER;
+	return s->line == L_OTHER;
+}
+
+/* The split line from `at` on, up to where it is of no more interest. */
+static __always_inline void scan_split(struct scan *s, __u32 at)
+{
+	s->at = at;
+	bpf_loop(PIECE_MAX, line_step, NULL, 0);
 }
 
 #define SCAN_STEP 32
@@ -165,10 +252,11 @@ static int scan_step(__u32 i, void *unused)
 			/* only the lowest hit is certain: look again */
 			if (!(m & (0x80ULL << (8 * b))) || p[b] != '\n' || at >= w->cap)
 				continue;
-			if (s->line == ~0U)
-				s->line = at;
+			if (s->eol == ~0U)
+				s->eol = at;
 			if (s->first_only)
 				return 1;
+			s->last = at + 1;
 			/* most lines are told by their first letter */
 			c = p[b + 1] | 0x20;
 			if (c != 'c' && c != 't' && c > 0x2f)
@@ -185,24 +273,26 @@ static __always_inline __u32 do_http1_scan(struct walk *w)
 	struct scan *s = (struct scan *)w->tmp;
 
 	s->end = 0;
-	s->line = ~0U;
+	s->eol = ~0U;
+	s->last = ~0U;
 	s->flags = 0;
-	if (s->tail == T_LINE_START && http1_line_at(0))
-		return 0;
-	if (s->tail == T_CR && w->cap && w->data[0] == '\n') {
-		s->end = 1;
-		return 0;
+	if (s->line != L_OTHER)
+		scan_split(s, 0);
+	if (!s->end)
+		bpf_loop(PIECE_MAX / SCAN_STEP, scan_step, NULL, 0);
+	if (!s->end && s->last != ~0U) {
+		s->line = L_START;
+		scan_split(s, s->last);
 	}
-	bpf_loop(PIECE_MAX / SCAN_STEP, scan_step, NULL, 0);
 	return 0;
 }
 PROTO_ENTRY(http1_scan)
 
-static __always_inline struct scan *scan(struct walk *w, __u32 tail, __u64 length, bool first_only)
+static __always_inline struct scan *scan(struct walk *w, __u32 line, __u64 length, bool first_only)
 {
 	struct scan *s = (struct scan *)w->tmp;
 
-	s->tail = tail;
+	s->line = line;
 	s->length = length;
 	s->first_only = first_only;
 	http1_scan();
@@ -265,16 +355,17 @@ static __always_inline __u32 do_http1_detect(struct walk *w)
 
 	if (!starts)
 		return 0;
-	if (starts & STARTS_ANSWER) {
+	/* a lone 'H' may be both: connections begin with a request */
+	if (starts & STARTS_ANSWER && w->cap > 1) {
 		h->req_dir = !w->dir;
 		return 1;
 	}
-	s = scan(w, T_MIDDLE, 0, true);
-	if (s->line != ~0U) {
+	s = scan(w, L_OTHER, 0, true);
+	if (s->eol != ~0U) {
 		/* the first line is here: it must end with the version */
-		if (s->line < 14)
+		if (s->eol < 14)
 			return 0;
-		p = w->data + ((s->line - 9) & PIECE_MASK);
+		p = w->data + ((s->eol - 9) & PIECE_MASK);
 		if (p[8] != '\r')
 			p++;
 		if ((word_at(p) & 0x00ffffffffffffffULL) != word('H', 'T', 'T', 'P', '/', '1', '.', 0))
@@ -284,20 +375,19 @@ static __always_inline __u32 do_http1_detect(struct walk *w)
 	return 1;
 }
 
-static __always_inline __u32 do_http1_skip(struct walk *w)
+/* A body that may not be there: what stands in its place is looked at once. */
+static __always_inline bool is_doubtful(const struct h1 *h, const struct h1_dir *d, bool request)
 {
-	struct h1 *h = (struct h1 *)w->state;
-	struct h1_dir *d = &h->d[w->dir & 1];
-	__u32 n;
+	return d->flags & F_MAYBE && (request ? h->outstanding <= 0 : h->uncertain);
+}
 
+static __always_inline __u32 skip_body(struct walk *w, struct h1_dir *d)
+{
+	__u32 n = d->remaining < w->left ? d->remaining : w->left;
+
+	d->flags = 0;
 	if (d->mode == M_CLOSE)
 		return w->left;
-	if ((d->mode != M_SKIP && d->mode != M_CHUNK) || !d->remaining || d->digits)
-		return 0;
-	/* a body that may not be there is looked at by walk */
-	if (d->mode == M_SKIP && (w->dir == h->req_dir ? h->outstanding <= 0 : h->uncertain))
-		return 0;
-	n = d->remaining < w->left ? d->remaining : w->left;
 	d->remaining -= n;
 	if (d->mode == M_SKIP && !d->remaining) {
 		d->mode = M_HEAD;
@@ -306,48 +396,51 @@ static __always_inline __u32 do_http1_skip(struct walk *w)
 	return n;
 }
 
-static __always_inline void request_head(struct h1 *h, const __u8 *p)
+static __always_inline __u32 do_http1_skip(struct walk *w)
 {
-	__u64 w = word_at(p);
-	bool head = (w & 0xffffffffffULL) == (word('H', 'E', 'A', 'D', ' ', 0, 0, 0));
-	bool connect = w == word('C', 'O', 'N', 'N', 'E', 'C', 'T', ' ');
+	struct h1 *h = (struct h1 *)w->state;
+	struct h1_dir *d = &h->d[w->dir & 1];
 
-	if (connect)
-		h->connect = 1;
+	if (d->mode == M_CHUNK ? !d->remaining || d->digits : d->mode != M_SKIP && d->mode != M_CLOSE)
+		return 0;
+	if (d->mode != M_CHUNK && is_doubtful(h, d, w->dir == h->req_dir))
+		return 0;
+	return skip_body(w, d);
+}
+
+static __always_inline void request_head(struct h1 *h, __u64 first)
+{
 	if (h->outstanding < 0) {
 		h->outstanding++;
 		return;
 	}
-	if (h->outstanding >= 64) {
+	if (h->outstanding >= 64)
 		h->uncertain = 1;
-		return;
-	}
-	if (head)
+	else if ((first & 0xffffffffffULL) == (word('H', 'E', 'A', 'D', ' ', 0, 0, 0)))
 		h->no_body |= 1ULL << (h->outstanding & 63);
 	h->outstanding++;
+	if (first == word('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '))
+		h->connect = h->outstanding;
 }
 
-static __always_inline void answer_head(struct h1 *h, struct h1_dir *d, const __u8 *p)
+/* first: "/1.1 200" */
+static __always_inline void answer_head(struct h1 *h, struct h1_dir *d, __u64 first)
 {
-	__u8 a = p[9], b = p[10], c = p[11];
+	__u8 a = first >> 40, b = first >> 48, c = first >> 56;
 
 	if (a == '1' && !(b == '0' && c == '1')) {
-		d->flags |= F_INTERIM | F_NO_BODY;
+		d->flags |= F_NO_BODY;
 		return;
 	}
 	if (a == '1')
-		d->flags |= F_SWITCH;
+		d->flags |= F_SWITCH | F_NO_BODY;
 	if ((a == '2' && b == '0' && c == '4') || (a == '3' && b == '0' && c == '4'))
 		d->flags |= F_NO_BODY;
-	if (h->connect) {
-		h->connect = 0;
-		if (a == '2')
-			d->flags |= F_SWITCH;
-	}
+	if (h->connect && !--h->connect && a == '2')
+		d->flags |= F_SWITCH | F_NO_BODY;
 	if (h->outstanding <= 0) {
 		h->uncertain = 1;
-		if (h->outstanding > -64)
-			h->outstanding--;
+		h->outstanding--;
 		return;
 	}
 	if (h->no_body & 1)
@@ -358,35 +451,57 @@ static __always_inline void answer_head(struct h1 *h, struct h1_dir *d, const __
 
 static __always_inline void head_reset(struct h1_dir *d)
 {
+	d->mode = M_HEAD;
 	d->partial = 0;
 	d->flags = 0;
-	d->tail = T_MIDDLE;
+	d->line = L_OTHER;
 	d->remaining = 0;
 	d->body = 0;
 	d->digits = 0;
 }
 
 /* The head is complete: what follows it? */
-static __always_inline void head_done(struct h1 *h, struct h1_dir *d, bool request)
+static __always_inline void head_done(struct h1_dir *d, bool request)
 {
 	__u8 f = d->flags;
 	__u64 length = d->remaining;
 
 	head_reset(d);
-	d->mode = M_HEAD;
-	if (f & F_CUT_LINE) {
-		d->mode = M_COPY;
-	} else if (f & F_NO_BODY) {
-	} else if (f & F_CHUNKED) {
+	if (f & F_NO_BODY)
+		return;
+	if (f & F_CHUNKED) {
 		d->mode = M_CHUNK;
 	} else if (f & F_LENGTH) {
-		if (length) {
+		if (length)
 			d->mode = M_SKIP;
-			d->remaining = length;
-		}
+		d->remaining = length;
 	} else if (!request) {
 		d->mode = M_CLOSE;
 	}
+	d->flags = F_MAYBE;
+}
+
+/*
+ * Gathers the eight bytes that tell a message's kind, which may come in any pieces; true when the last of them is in
+ * the first `take` bytes.
+ */
+static __always_inline bool head_first(struct walk *w, struct h1_dir *d, bool request, __u32 take)
+{
+	__u32 from = request ? 0 : 4;
+
+	if (d->partial >= from + 8)
+		return false;
+	if (!d->partial && take >= 12) {
+		d->first = word_at(w->data + from);
+		return true;
+	}
+	for (__u32 i = 0; i < 8; i++) {
+		__u32 at = from + i - d->partial; /* wraps below zero */
+
+		if (at < take && at < 16)
+			d->first_bytes[i] = w->data[at & 15];
+	}
+	return d->partial + take >= from + 8;
 }
 
 static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_dir *d)
@@ -395,44 +510,38 @@ static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_d
 	struct scan *s;
 	__u32 take;
 
-	if (d->partial && !request && w->cap >= 12 && starts_answer(w->data, w->cap))
-		head_reset(d); /* the earlier part was no head */
-	if (!d->partial && !starts_message(h, w) && w->data[0] != '\r' && w->data[0] != '\n') {
+	if (!d->partial && (w->data[0] == '\r' || w->data[0] == '\n')) {
+		/* an empty line before a message is allowed (RFC 9112, 2.2), and none of it */
+		w->emit = 1;
+		return 1;
+	}
+	if (!d->partial && !starts_message(h, w)) {
 		/* not where a message begins: joined late, or a body that was not announced */
-		w->emit = 0;
 		return w->left;
 	}
-	s = scan(w, d->partial ? d->tail : T_MIDDLE, d->remaining, false);
-	if (!s->end && w->cap < w->left && w->cap < PIECE_MASK + 1)
+	s = scan(w, d->partial ? d->line : L_OTHER, d->remaining, false);
+	if (!s->end && w->cap < w->left && w->cap < PIECE_MAX)
 		return 0;
-	if (!d->partial) {
-		w->heads = request;
-		if (w->cap < 12) {
-			d->flags |= F_CUT_LINE;
-			h->uncertain = 1;
-		}
-		if (request)
-			request_head(h, w->data);
-		else if (w->cap >= 12)
-			answer_head(h, d, w->data);
-	}
+	take = s->end ? s->end : w->cap;
+	w->heads = request && !d->partial;
 	d->flags |= s->flags;
 	d->remaining = s->length;
-	take = s->end ? s->end : w->cap;
-	w->emit = take;
-	if (s->end) {
-		w->leave = !!(d->flags & F_SWITCH);
-		head_done(h, d, request);
-		return take;
+	d->line = s->line;
+	if (head_first(w, d, request, take)) {
+		if (request)
+			request_head(h, d->first);
+		else
+			answer_head(h, d, d->first);
 	}
 	d->partial += take;
-	if (d->partial > PARTIAL_MAX)
-		w->leave = 1;
-	d->tail = w->data[(take - 1) & PIECE_MASK] == '\n' ? T_LINE_START : T_MIDDLE;
-	if (take >= 2 && w->data[(take - 1) & PIECE_MASK] == '\r' && w->data[(take - 2) & PIECE_MASK] == '\n')
-		d->tail = T_CR;
-	if (d->tail == T_MIDDLE)
-		d->flags |= F_CUT_LINE;
+	if (d->partial < PARTIAL_MAX)
+		w->emit = take;
+	else
+		d->partial = PARTIAL_MAX;
+	if (s->end) {
+		w->leave = !!(d->flags & F_SWITCH);
+		head_done(d, request);
+	}
 	return take;
 }
 
@@ -478,27 +587,38 @@ static __always_inline __u32 do_http1_chunk_line(struct walk *w)
 }
 PROTO_ENTRY(http1_chunk_line)
 
-static __always_inline __u32 last_chunk(struct walk *w, struct h1_dir *d)
+static __always_inline __u32 walk_trailer(struct walk *w, struct h1_dir *d)
 {
-	struct scan *s = scan(w, T_MIDDLE, 0, false);
+	struct scan *s = scan(w, d->mode == M_TRAIL ? d->line : L_OTHER, 0, false);
+	__u32 take = s->end ? s->end : w->cap;
 
 	if (!s->end && w->cap < w->left && w->cap < PIECE_MAX)
 		return 0;
+	d->mode = M_TRAIL;
 	d->digits = 0;
-	if (s->end) {
+	d->line = s->line;
+	d->partial += take;
+	if (d->partial < PARTIAL_MAX)
+		w->emit = take;
+	else
+		d->partial = PARTIAL_MAX;
+	if (s->end)
 		head_reset(d);
-		d->mode = M_HEAD;
-	} else {
-		d->mode = M_COPY;
-	}
-	w->emit = s->end ? s->end : w->cap;
-	return w->emit;
+	return take;
+}
+
+static __always_inline bool is_hex(__u8 c)
+{
+	__u8 low = c | 0x20;
+
+	return (c >= '0' && c <= '9') || (low >= 'a' && low <= 'f');
 }
 
 static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 {
 	struct chunk_line *l = (struct chunk_line *)w->tmp;
 	bool fresh = !d->digits;
+	__u32 n;
 
 	if (w->cap < LINE_MAX && w->cap < w->left)
 		return 0;
@@ -507,57 +627,48 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 	http1_chunk_line();
 	if (fresh)
 		w->note = NOTE_CHUNK | d->body;
-	if (!l->len && w->cap < LINE_MAX) {
+	if (!l->len) {
+		n = w->cap < LINE_MAX ? w->cap : LINE_MAX;
 		d->remaining = l->size;
 		d->digits = 1 | (l->ext ? EXTENSION : 0);
-		w->emit = w->cap;
-		return w->cap;
+		w->emit = n;
+		return n;
 	}
-	if (!l->len) {
-		/* a long extension: from here on everything is sent, up to the next message */
-		w->emit = w->cap;
-		d->mode = M_COPY;
-		return w->cap;
-	}
+	n = l->len;
 	if (!l->size)
-		return last_chunk(w, d);
+		return walk_trailer(w, d);
+	w->emit = fresh ? 0 : n;
 	d->digits = 0;
 	d->body += l->size;
 	d->remaining = l->size + 2;
-	w->emit = fresh ? 0 : l->len;
-	return l->len;
+	return n;
+}
+
+/* Where a body should begin or go on, is there a message instead? */
+static __always_inline bool is_message_instead(struct walk *w, const struct h1 *h, const struct h1_dir *d)
+{
+	if (d->mode == M_CHUNK && !d->digits && !is_hex(w->data[0]))
+		return true;
+	if (d->mode == M_CHUNK ? d->digits || d->body : !(d->flags & F_MAYBE))
+		return false;
+	return starts_message(h, w);
 }
 
 static __always_inline __u32 do_http1_walk(struct walk *w)
 {
 	struct h1 *h = (struct h1 *)w->state;
 	struct h1_dir *d = &h->d[w->dir & 1];
-	__u32 n;
 
+	if ((d->mode == M_SKIP || d->mode == M_CHUNK || d->mode == M_CLOSE) && is_message_instead(w, h, d))
+		head_reset(d);
 	switch (d->mode) {
 	case M_SKIP:
-		if (!starts_message(h, w)) {
-			n = d->remaining < w->left ? d->remaining : w->left;
-			d->remaining -= n;
-			if (!d->remaining) {
-				d->mode = M_HEAD;
-				w->done = 1;
-			}
-			return n;
-		}
-		head_reset(d);
-		d->mode = M_HEAD;
-		return walk_head(w, h, d);
-	case M_COPY:
-		if (w->cap < 12 || !starts_message(h, w)) {
-			w->emit = w->cap;
-			return w->cap;
-		}
-		head_reset(d);
-		d->mode = M_HEAD;
-		return walk_head(w, h, d);
+	case M_CLOSE:
+		return skip_body(w, d);
 	case M_CHUNK:
 		return walk_chunk(w, d);
+	case M_TRAIL:
+		return walk_trailer(w, d);
 	default:
 		return walk_head(w, h, d);
 	}

@@ -7,6 +7,7 @@
  */
 #include <curl/curl.h>
 #include <stdio.h>
+#include <zlib.h>
 
 #include "exporters/wire/otlp.pb-c.h"
 #include "exporters/wire/otlp_answer.h"
@@ -309,19 +310,41 @@ static bool grpc_retryable(uint64_t code, bool has_retry_info)
 	}
 }
 
-static void judge_grpc_success(const struct otlp_answer *a, enum otlp_signal signal, struct otlp_judgement *j)
+/* A server answers compressed to a compressed request. False: not gzip, or longer than an answer may be. */
+static bool gunzip(const uint8_t *p, size_t len, struct buf *out)
+{
+	z_stream z = { .next_in = (uint8_t *)p, .avail_in = (uInt)len };
+	uint8_t chunk[4096];
+	int rc;
+
+	if (inflateInit2(&z, 15 + 16) != Z_OK)
+		return false;
+	out->max = OTLP_BODY_MAX;
+	do {
+		z.next_out = chunk;
+		z.avail_out = sizeof(chunk);
+		rc = inflate(&z, Z_NO_FLUSH);
+		buf_add(out, chunk, sizeof(chunk) - z.avail_out);
+	} while (rc == Z_OK && !out->err);
+	inflateEnd(&z);
+	return rc == Z_STREAM_END && !out->err;
+}
+
+/* One message: compressed or not, length, bytes. */
+static bool read_grpc_message(const struct otlp_answer *a, enum otlp_signal signal, struct otlp_judgement *j)
 {
 	const uint8_t *p = (const uint8_t *)a->body.data;
+	_buf_ struct buf plain = BUF_INIT;
 	size_t len;
 
-	/* one message: flag, length, bytes. Compressed was not asked for. */
-	if (a->too_large || a->body.len < 5 || p[0]) {
-		refuse(j, OTLP_REFUSED, "says OK with an answer that is no gRPC message");
-		return;
-	}
+	if (a->too_large || a->body.len < 5 || p[0] > 1)
+		return false;
 	len = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
-	if (len != a->body.len - 5 || !read_success(j, signal, p + 5, len))
-		refuse(j, OTLP_REFUSED, "says OK with bytes that are no OTLP");
+	if (len != a->body.len - 5)
+		return false;
+	if (!p[0])
+		return read_success(j, signal, p + 5, len);
+	return gunzip(p + 5, len, &plain) && read_success(j, signal, (const uint8_t *)plain.data, plain.len);
 }
 
 static void judge_grpc(const struct otlp_answer *a, enum otlp_signal signal, struct otlp_judgement *j)
@@ -330,7 +353,8 @@ static void judge_grpc(const struct otlp_answer *a, enum otlp_signal signal, str
 	bool has_info;
 
 	if (*a->grpc_status && code == GRPC_OK) {
-		judge_grpc_success(a, signal, j);
+		if (!read_grpc_message(a, signal, j))
+			refuse(j, OTLP_REFUSED, "says OK with bytes that are no OTLP");
 		return;
 	}
 	has_info = find_retry_info(a->grpc_details, &wait_ns);

@@ -21,15 +21,14 @@ struct walk *walk_get(void);
 
 /* Callbacks have the type of their own context. */
 #define bpf_loop(n, fn, ctx, flags) shim_loop(n, (shim_loop_fn *)(fn), ctx)
-typedef long shim_loop_fn(__u32 i, void *ctx);
-typedef int shim_loop_int_fn(__u32 i, void *ctx);
+typedef int shim_loop_fn(__u32 i, void *ctx);
 
 static inline long shim_loop(__u32 n, shim_loop_fn *fn, void *ctx)
 {
 	__u32 i = 0;
 
 	while (i < n)
-		if (((shim_loop_int_fn *)fn)(i++, ctx))
+		if (fn(i++, ctx))
 			break;
 	return i;
 }

@@ -54,7 +54,7 @@ enum mode {
 /* A head that may turn out to be none. */
 enum tentative { T_NONE, T_SEARCH, T_BODY };
 
-enum role_known { DIR_UNKNOWN = 2 };
+#define DIR_UNKNOWN 2 /* h1.req_dir */
 
 struct stream {
 	uint64_t remaining;
@@ -77,6 +77,7 @@ struct stream {
 	bool expect;	   /* request: waits for 100 (Continue) */
 	bool refusable;	   /* request: it was answered without it, the body may never come */
 	bool hole;	   /* bytes were missing before the role was known */
+	bool hole_last;	   /* and none came since */
 	bool seen;	   /* a piece or a hole came */
 	bool ended;
 };
@@ -129,10 +130,9 @@ struct h1 {
 _Static_assert(sizeof(struct h1) <= 512, "state of a connection is kept small");
 
 struct parked {
-	uint64_t start_ns, end_ns, wait_ns;
+	uint64_t start_ns, end_ns;
 	uint64_t len;
 	uint64_t note;
-	uint32_t pid, tid;
 	bool hole;
 };
 
@@ -146,7 +146,8 @@ struct cx {
 };
 
 static int feed(struct cx *x, struct stream *s, const uint8_t *p, size_t n);
-static void set_unsure(struct h1 *h);
+static void replay(struct cx *x);
+static void park(struct cx *x, const uint8_t *p, size_t n, uint64_t hole);
 
 /* --- telemetry --- */
 
@@ -348,6 +349,8 @@ static void end_call(struct cx *x, struct req *r, uint64_t end_ns, struct str er
 	c.answered = r->status;
 	c.first_ns = r->first_ns;
 	c.end_ns = end_ns;
+	if (r->first_ns && r->start_ns > r->first_ns)
+		c.start_ns = TIME_UNKNOWN; /* the stamp of a send that was reported behind its answer */
 	c.request_bytes = r->request_bytes;
 	c.response_bytes = r->status ? answers(h)->body : 0;
 	if (error.len) {
@@ -540,7 +543,7 @@ static void lose_answers(struct cx *x, struct stream *s, enum call_loss why)
 
 	if (h->first || h->unsure || (r->mode == M_HEAD && r->len))
 		set_unsure(h);
-	else
+	else if (role_of(h) == ROLE_CLIENT)
 		h->early_ns = x->in->end_ns;
 	while (h->first) {
 		lose_call(x, h->first, why);
@@ -733,7 +736,8 @@ static void orphan_begins(struct cx *x, struct stream *s)
 	s->orphan = true;
 	if (h->unsure)
 		return;
-	h->early_ns = s->start_ns ? s->start_ns : x->in->end_ns;
+	if (role_of(h) == ROLE_CLIENT)
+		h->early_ns = s->start_ns ? s->start_ns : x->in->end_ns;
 	if (r->mode == M_HEAD && r->len)
 		set_unsure(h); /* it answers the request whose head is still coming */
 	if (h->resynced && role_of(h) == ROLE_SERVER) {
@@ -776,8 +780,9 @@ static void answer_head(struct cx *x, struct stream *s, const struct http1_head 
 
 	h->confirmed = true;
 	s->mode = M_HEAD;
+	s->last_ns = x->in->end_ns;
 	if (head->status < 200 && head->status != 101) {
-		if (h->sending && h->sending == h->first)
+		if (head->status == 100 && h->sending && h->sending == h->first)
 			r->expect = false;
 		return;
 	}
@@ -806,38 +811,803 @@ static void answer_head(struct cx *x, struct stream *s, const struct http1_head 
 
 /* --- answers that come before their request: two threads of a client --- */
 
+static void hole_stream(struct cx *x, struct stream *s, uint64_t len);
+static void piece(struct cx *x, struct stream *s);
+
 static bool must_park(const struct h1 *h)
 {
-	return h->req_dir == FLOW_SEND && !h->first && !h->unsure && h->synced && !h->early_ns;
+	return h->req_dir == FLOW_SEND && h->synced && !h->first && !h->unsure && !h->early_ns;
 }
 
-static void replay(struct cx *x);
+static struct parked park_first(const struct h1 *h)
+{
+	struct parked k;
+
+	memcpy(&k, h->park, sizeof(k));
+	return k;
+}
+
+/* Takes what waited as if it came now. */
+static void replay(struct cx *x)
+{
+	struct h1 *h = x->h;
+	_free_ uint8_t *buf = TAKE_PTR(h->park);
+	uint32_t len = h->park_len, at = 0;
+	struct parked k;
+
+	h->park_len = h->park_cap = 0;
+	while (at < len && !h->leave) {
+		struct flow_data in = { .dir = !h->req_dir, .data = buf + at + sizeof(k) };
+		struct cx y = { h, x->flow, x->sink, &in, true };
+
+		memcpy(&k, buf + at, sizeof(k));
+		in.len = k.hole ? 0 : k.len;
+		in.start_ns = k.start_ns;
+		in.end_ns = k.end_ns;
+		in.note = k.note;
+		at += sizeof(k) + (uint32_t)in.len;
+		if (k.hole)
+			hole_stream(&y, answers(h), k.len);
+		else if (h->park_len)
+			park(&y, in.data, in.len, 0);
+		else
+			piece(&y, answers(h));
+	}
+}
+
+/* Enough waited for: nobody's answer. Its request will be late, and counted. */
+static void park_give_up(struct cx *x)
+{
+	struct h1 *h = x->h;
+
+	h->early_ns = h->park_len ? park_first(h).end_ns : x->in->end_ns;
+	h->synced = false;
+	replay(x);
+}
 
 static void park(struct cx *x, const uint8_t *p, size_t n, uint64_t hole)
 {
 	struct h1 *h = x->h;
 	struct parked k = {
-		.start_ns = x->in->start_ns, .end_ns = x->in->end_ns, .wait_ns = x->in->wait_ns, .len = hole ? hole : n,
-		.note = x->at_start ? x->in->note : 0, .pid = x->in->pid, .tid = x->in->tid, .hole = hole,
+		.start_ns = x->in->start_ns, .end_ns = x->in->end_ns, .len = hole ? hole : n,
+		.note = x->at_start ? x->in->note : 0, .hole = hole,
 	};
-	size_t need = h->park_len + sizeof(k) + n;
-	uint8_t *buf;
+	size_t need = h->park_len + sizeof(k) + n, cap = MIN(PARK_MAX, need * 2);
+	uint8_t *buf = h->park;
 
 	if (need > h->park_cap) {
-		buf = need <= PARK_MAX ? realloc(h->park, MIN(PARK_MAX, need * 2)) : NULL;
+		buf = need <= PARK_MAX ? realloc(h->park, cap) : NULL;
 		if (!buf) {
-			/* enough waited for: nobody's answer; its request will be late and counted */
-			h->early_ns = h->park ? ((struct parked *)h->park)->end_ns : k.end_ns;
-			replay(x);
+			park_give_up(x);
 			if (hole)
-				return;
-			feed(x, answers(h), p, n);
+				hole_stream(x, answers(h), hole);
+			else if (feed(x, answers(h), p, n))
+				h->leave = true;
 			return;
 		}
 		h->park = buf;
-		h->park_cap = (uint32_t)MIN(PARK_MAX, need * 2);
+		h->park_cap = (uint32_t)cap;
 	}
-	memcpy(h->park + h->park_len, &k, sizeof(k));
-	memcpy(h->park + h->park_len + sizeof(k), p, n);
+	memcpy(buf + h->park_len, &k, sizeof(k));
+	if (n)
+		memcpy(buf + h->park_len + sizeof(k), p, n);
 	h->park_len = (uint32_t)need;
 }
+
+/* A request long after an answer is not what that answers (a server's 408 on an idle connection). */
+static void park_expire(struct cx *x, const struct stream *s)
+{
+	struct h1 *h = x->h;
+
+	if (!h->park_len || h->first || !s->start_ns || s->start_ns <= park_first(h).end_ns + RACE_NS)
+		return;
+	h->synced = false;
+	replay(x);
+}
+
+/* --- heads --- */
+
+static void mark_start(struct cx *x, struct stream *s)
+{
+	const struct flow_data *in = x->in;
+
+	s->start_ns = in->start_ns;
+	s->wait_ns = x->at_start && in->dir == FLOW_RECV ? in->wait_ns : WAIT_UNKNOWN;
+	s->pid = in->pid;
+	s->tid = in->tid;
+	s->may_sync = false;
+	if (x->h->req_dir != DIR_UNKNOWN && s == requests(x->h))
+		request_begins(x, s);
+}
+
+static void set_role(struct cx *x, uint8_t req_dir)
+{
+	struct h1 *h = x->h;
+	struct stream *other = &h->s[!x->in->dir];
+
+	h->req_dir = req_dir;
+	if (!x->flow->from_start && !other->len)
+		other->mode = M_SEARCH;
+	if (requests(h)->hole) {
+		set_unsure(h);
+		h->hole_since = requests(h)->hole_last;
+	}
+}
+
+/* The first line; while the role is not known it decides it. */
+static ssize_t first_line(struct cx *x, struct stream *s, const uint8_t *p, size_t n, struct http1_head *ret)
+{
+	struct h1 *h = x->h;
+	ssize_t r;
+
+	if (h->req_dir == DIR_UNKNOWN) {
+		r = http1_request_line(p, n, false, ret);
+		if (r > 0)
+			set_role(x, x->in->dir);
+		if (r >= 0)
+			return r;
+		r = http1_status_line(p, n, ret);
+		if (r > 0)
+			set_role(x, !x->in->dir);
+		return r;
+	}
+	if (s == requests(h))
+		return http1_request_line(p, n, h->confirmed && s->tentative == T_NONE, ret);
+	return http1_status_line(p, n, ret);
+}
+
+/* Parses and acts. How many bytes the head took, 0: it is not complete, -EPROTO: this is none. */
+static ssize_t head(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
+{
+	struct http1_head head;
+	struct h1 *h = x->h;
+	bool body = s->tentative == T_BODY;
+	ssize_t line = first_line(x, s, p, n, &head), fields;
+
+	if (line <= 0)
+		return line;
+	fields = http1_fields(p + line, n - (size_t)line, head.request && !h->confirmed, &head);
+	if (fields < 0)
+		return -EPROTO;
+	s->line_ok = true;
+	if (!fields)
+		return 0;
+	s->line_ok = false;
+	s->tentative = T_NONE;
+	if (head.request) {
+		park_expire(x, s);
+		request_head(x, s, &head);
+	} else {
+		if (must_park(h) && !body) {
+			/* it began when the role was not known */
+			struct flow_data in = *x->in;
+			struct cx y = { h, x->flow, x->sink, &in, false };
+
+			in.start_ns = s->start_ns; /* where the head began */
+			park(&y, p, (size_t)(line + fields), 0);
+			s->mode = M_HEAD;
+			return line + fields;
+		}
+		answer_head(x, s, &head);
+	}
+	return line + fields;
+}
+
+/* These bytes were looked at for a request, but they are the body that was announced. */
+static void back_to_body(struct cx *x, struct stream *s)
+{
+	_free_ uint8_t *buf = TAKE_PTR(s->buf);
+	size_t len = s->len;
+
+	free_part(s);
+	s->refusable = false;
+	s->mode = s->body_mode;
+	if (len && feed(x, s, buf, len))
+		x->h->leave = true;
+}
+
+/* Not the message that must begin here. What is left of the piece, or -EPROTO. */
+static ssize_t no_request(struct cx *x, struct stream *s, size_t n)
+{
+	struct h1 *h = x->h;
+
+	if (!h->first || !(h->confirmed || h->may_upgrade))
+		return -EPROTO;
+	search(s);
+	/* after a CONNECT or Upgrade the answer tells; else the answers that are due may still come */
+	if (!h->may_upgrade)
+		s->mode = M_DEAD;
+	return (ssize_t)n;
+}
+
+static ssize_t no_message(struct cx *x, struct stream *s, size_t n)
+{
+	struct h1 *h = x->h;
+	bool unknown = h->req_dir == DIR_UNKNOWN, searching = s->tentative == T_SEARCH;
+
+	if (s->tentative == T_BODY) {
+		n = s->len ? n : 0;
+		back_to_body(x, s);
+		return (ssize_t)n;
+	}
+	if (!h->confirmed && ++h->strikes > STRIKES_MAX)
+		return -EPROTO;
+	if (unknown && x->flow->from_start && !searching)
+		return -EPROTO;
+	if (unknown || (searching && s == requests(h))) {
+		search(s);
+		return (ssize_t)n;
+	}
+	if (s == requests(h))
+		return no_request(x, s, n);
+	if (!h->confirmed && !searching)
+		return -EPROTO;
+	if (h->first)
+		lose_answers(x, s, CALL_LOSS_HOLE);
+	search(s);
+	return (ssize_t)n;
+}
+
+static ssize_t head_too_large(struct cx *x, struct stream *s, size_t n)
+{
+	struct http1_head head = { 0 };
+	struct h1 *h = x->h;
+	struct req *r;
+
+	if (h->req_dir == DIR_UNKNOWN)
+		return no_message(x, s, n);
+	if (s != requests(h)) {
+		lose_answers(x, s, CALL_LOSS_HEAD_TOO_LARGE);
+		return (ssize_t)n;
+	}
+	lost(x, CALL_LOSS_HEAD_TOO_LARGE);
+	if (h->unsure && s->may_sync)
+		in_step(h);
+	if (!h->unsure && http1_request_line(s->buf, s->len, true, &head) > 0) {
+		/* its answer comes all the same */
+		r = req_new(s, &head);
+		if (r) {
+			r->lost = true;
+			queue_push(h, r);
+		}
+	}
+	h->sending = NULL;
+	search(s);
+	set_unsure(h);
+	return (ssize_t)n;
+}
+
+static int append(struct stream *s, const uint8_t *p, size_t n)
+{
+	if (s->len + n > s->cap) {
+		size_t cap = CLAMP((s->len + n) * 2, (size_t)256, (size_t)HEAD_MAX);
+		uint8_t *buf = realloc(s->buf, cap);
+
+		if (!buf)
+			return -ENOMEM;
+		s->buf = buf;
+		s->cap = (uint32_t)cap;
+	}
+	memcpy(s->buf + s->len, p, n);
+	s->len += (uint32_t)n;
+	return 0;
+}
+
+static ssize_t no_memory(struct cx *x, struct stream *s, size_t n)
+{
+	if (x->h->req_dir != DIR_UNKNOWN && s != requests(x->h)) {
+		lose_answers(x, s, CALL_LOSS_MEMORY);
+	} else {
+		lost(x, CALL_LOSS_MEMORY);
+		search(s);
+		set_unsure(x->h);
+	}
+	return (ssize_t)n;
+}
+
+/* A head that was split: `p` continues what is kept. */
+static ssize_t on_head_rest(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
+{
+	size_t had = s->len, take = MIN(n, HEAD_MAX - had), end;
+	ssize_t r;
+
+	if (append(s, p, take))
+		return no_memory(x, s, n);
+	end = http1_head_end(s->buf, s->len, &s->scanned);
+	if (end) {
+		_free_ uint8_t *buf = TAKE_PTR(s->buf);
+		uint32_t len = s->len, cap = s->cap;
+
+		s->len = s->cap = 0;
+		s->scanned = 0;
+		r = head(x, s, buf, end);
+		if (r > 0)
+			return (ssize_t)(end - had);
+		s->buf = TAKE_PTR(buf);
+		s->len = len;
+		s->cap = cap;
+		return no_message(x, s, take);
+	}
+	/* the first line is judged as soon as it can be, but not again for every byte of a long one */
+	if (!s->line_ok && (s->len <= 64 || memchr(p, '\n', take)) && head(x, s, s->buf, s->len) < 0)
+		return no_message(x, s, take);
+	if (s->len == HEAD_MAX)
+		return head_too_large(x, s, take);
+	return (ssize_t)take;
+}
+
+static ssize_t on_head(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
+{
+	size_t take = MIN(n, (size_t)HEAD_MAX);
+	ssize_t r;
+
+	if (s->len)
+		return on_head_rest(x, s, p, n);
+	if (x->h->req_dir != DIR_UNKNOWN && s == answers(x->h) && must_park(x->h) && s->tentative != T_BODY) {
+		park(x, p, n, 0);
+		return (ssize_t)n;
+	}
+	mark_start(x, s);
+	r = head(x, s, p, take);
+	if (r > 0)
+		return r;
+	if (r < 0)
+		return no_message(x, s, n);
+	if (append(s, p, take))
+		return no_memory(x, s, n);
+	s->scanned = s->len;
+	return s->len == HEAD_MAX ? head_too_large(x, s, take) : (ssize_t)take;
+}
+
+/* --- bodies --- */
+
+static void message_end(struct cx *x, struct stream *s)
+{
+	if (s == requests(x->h))
+		request_done(x->h, s);
+	else
+		answer_done(x, s, x->in->end_ns);
+}
+
+static void lose_message(struct cx *x, struct stream *s)
+{
+	if (s == requests(x->h))
+		lose_request(x, s);
+	else
+		lose_answers(x, s, CALL_LOSS_HOLE);
+}
+
+static ssize_t on_body(struct cx *x, struct stream *s, size_t n)
+{
+	n = MIN(n, s->remaining);
+	s->remaining -= n;
+	s->body += n;
+	if (!s->remaining)
+		message_end(x, s);
+	return (ssize_t)n;
+}
+
+static void chunk_line_end(struct stream *s)
+{
+	s->digits = 0;
+	s->mode = s->remaining ? M_CHUNK_DATA : M_TRAILER;
+}
+
+static bool chunk_size_byte(struct stream *s, uint8_t c)
+{
+	uint8_t low = c | 0x20, v;
+
+	if (c >= '0' && c <= '9')
+		v = c - '0';
+	else if (low >= 'a' && low <= 'f')
+		v = low - 'a' + 10;
+	else if (!s->digits)
+		return false;
+	else {
+		if (c == '\n')
+			chunk_line_end(s);
+		else if (c == '\r')
+			s->mode = M_CHUNK_LF;
+		else if (c == ';' || c == ' ' || c == '\t')
+			s->mode = M_CHUNK_EXT;
+		else
+			return false;
+		return true;
+	}
+	if (s->digits == 16 || s->remaining >> 59)
+		return false;
+	s->digits++;
+	s->remaining = s->remaining << 4 | v;
+	return true;
+}
+
+enum { AT_LINE_START, IN_LINE, AFTER_CR };
+
+/* Behind the last chunk: fields, then an empty line. True at its end. */
+static bool trailer_byte(struct stream *s, uint8_t c)
+{
+	if (c == '\n') {
+		if (s->digits != IN_LINE)
+			return true;
+		s->digits = AT_LINE_START;
+	} else {
+		s->digits = c == '\r' && s->digits == AT_LINE_START ? AFTER_CR : IN_LINE;
+	}
+	return false;
+}
+
+/* One byte of what frames chunks. False: it cannot be. */
+static bool chunk_byte(struct cx *x, struct stream *s, uint8_t c)
+{
+	switch (s->mode) {
+	case M_CHUNK_SIZE:
+		return chunk_size_byte(s, c);
+	case M_CHUNK_EXT:
+		if (c == '\n')
+			chunk_line_end(s);
+		return true;
+	case M_CHUNK_LF:
+		if (c == '\n')
+			chunk_line_end(s);
+		return c == '\n';
+	case M_CHUNK_END:
+		if (c == '\r' && !s->digits) {
+			s->digits = AFTER_CR;
+			return true;
+		}
+		s->mode = M_CHUNK_SIZE;
+		s->digits = 0;
+		return c == '\n';
+	default:
+		if (trailer_byte(s, c))
+			message_end(x, s);
+		return true;
+	}
+}
+
+static ssize_t on_chunk(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
+{
+	if (s->mode == M_CHUNK_DATA) {
+		n = MIN(n, s->remaining);
+		s->remaining -= n;
+		s->body += n;
+		if (!s->remaining)
+			s->mode = M_CHUNK_END;
+		return (ssize_t)n;
+	}
+	if (chunk_byte(x, s, *p))
+		return 1;
+	lose_message(x, s);
+	return (ssize_t)n;
+}
+
+/* --- streams --- */
+
+static ssize_t step(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
+{
+	switch (s->mode) {
+	case M_HEAD:
+		return on_head(x, s, p, n);
+	case M_BODY:
+		return on_body(x, s, n);
+	case M_CLOSE:
+		s->body += n;
+		s->last_ns = x->in->end_ns;
+		return (ssize_t)n;
+	case M_SEARCH:
+		if (!x->at_start)
+			return (ssize_t)n;
+		s->mode = M_HEAD;
+		s->tentative = T_SEARCH;
+		return 0;
+	case M_NOTE:
+	case M_DEAD:
+		return (ssize_t)n;
+	default:
+		return on_chunk(x, s, p, n);
+	}
+}
+
+static int feed(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
+{
+	while (n && !x->h->leave) {
+		ssize_t used;
+
+		/* RFC 9112, 2.2: empty lines before a message */
+		if (s->mode == M_HEAD && !s->len && s->tentative != T_BODY && (*p == '\r' || *p == '\n')) {
+			p++;
+			n--;
+			continue;
+		}
+		used = step(x, s, p, n);
+		if (used < 0)
+			return (int)used;
+		if (used)
+			x->at_start = false;
+		p += used;
+		n -= (size_t)used;
+	}
+	return 0;
+}
+
+static void take_note(struct cx *x, struct stream *s)
+{
+	if (!(x->in->note & NOTE_CHUNK)) {
+		lose_message(x, s);
+		return;
+	}
+	s->mode = M_CHUNK_SIZE;
+	s->body = x->in->note & ~NOTE_CHUNK;
+	s->remaining = 0;
+	s->digits = 0;
+}
+
+/* The next bytes of one direction. */
+static void piece(struct cx *x, struct stream *s)
+{
+	if (s->mode == M_NOTE)
+		take_note(x, s);
+	/*
+	 * A client whose 100 (Continue) was refused goes on with its next request, RFC 9110 10.1.1. An answer
+	 * to a request that was not seen may be one to HEAD.
+	 */
+	if ((s->refusable || s->orphan) && !s->body && (s->mode == M_BODY || (s->mode == M_CHUNK_SIZE && !s->digits))) {
+		s->body_mode = s->mode;
+		s->mode = M_HEAD;
+		s->tentative = T_BODY;
+	}
+	if (feed(x, s, x->in->data, x->in->len))
+		x->h->leave = true;
+}
+
+static void hole_in_search(struct cx *x, struct stream *s)
+{
+	struct h1 *h = x->h;
+
+	/* joined late: what passed before is nobody's loss */
+	if (!x->flow->from_start && !s->seen && h->outstanding <= 1)
+		return;
+	if (s == requests(h)) {
+		set_unsure(h);
+		h->hole_since = true;
+	} else if (h->first || h->unsure) {
+		lose_answers(x, s, CALL_LOSS_HOLE);
+	}
+}
+
+static void hole_stream(struct cx *x, struct stream *s, uint64_t len)
+{
+	struct h1 *h = x->h;
+
+	while (len && !h->leave && (s->mode == M_BODY || s->mode == M_CHUNK_DATA)) {
+		uint64_t n = MIN(len, s->remaining);
+
+		if (s->mode == M_CHUNK_DATA && len > s->remaining) {
+			s->mode = M_NOTE;
+			return;
+		}
+		s->refusable = false;
+		len -= n;
+		if (s->mode == M_BODY)
+			on_body(x, s, n);
+		else
+			on_chunk(x, s, NULL, n);
+	}
+	if (!len || h->leave)
+		return;
+	switch (s->mode) {
+	case M_CLOSE:
+		s->body += len;
+		s->last_ns = x->in->end_ns;
+		return;
+	case M_NOTE:
+	case M_DEAD:
+		return;
+	case M_SEARCH:
+		hole_in_search(x, s);
+		return;
+	case M_HEAD:
+	case M_TRAILER:
+		lose_message(x, s);
+		h->hole_since |= s == requests(h);
+		return;
+	default:
+		s->mode = M_NOTE;
+	}
+}
+
+/* --- the contract --- */
+
+static int init(void *state)
+{
+	struct h1 *h = state;
+
+	h->req_dir = DIR_UNKNOWN;
+	return 0;
+}
+
+static void drop_all(struct cx *x)
+{
+	struct h1 *h = x->h;
+
+	while (h->first) {
+		if (!h->first->lost)
+			drop_call(x, h->first);
+		pop(h);
+	}
+	drop_park(h);
+	for (int i = 0; i < 2; i++)
+		free_part(&h->s[i]);
+	h->leave = true;
+}
+
+static int verdict(struct cx *x)
+{
+	struct h1 *h = x->h;
+
+	if (!h->leave && h->park_len && (h->first || h->unsure))
+		replay(x);
+	if (!h->leave)
+		return 0;
+	drop_all(x);
+	return -EPROTO;
+}
+
+static int data(void *state, const struct flow *flow, const struct flow_data *in, struct call_sink *sink)
+{
+	struct h1 *h = state;
+	struct stream *s = &h->s[in->dir];
+	struct cx x = { h, flow, sink, in, true };
+
+	if (h->leave)
+		return -EPROTO;
+	if (s->ended || !in->len)
+		return 0;
+	if (!h->s[0].seen && !h->s[1].seen)
+		h->synced = flow->from_start;
+	if (h->req_dir == DIR_UNKNOWN) {
+		piece(&x, s);
+		s->hole_last = false;
+		h->answer_since = h->req_dir != DIR_UNKNOWN && s == answers(h);
+		h->hole_since &= h->answer_since;
+	} else if (s == answers(h)) {
+		h->answer_since = true;
+		if (h->park_len)
+			park(&x, in->data, in->len, 0);
+		else
+			piece(&x, s);
+	} else {
+		piece(&x, s);
+		h->answer_since = false;
+		h->hole_since = false;
+	}
+	s->seen = true;
+	h->last_ns = in->end_ns;
+	return verdict(&x);
+}
+
+static int hole(void *state, const struct flow *flow, enum flow_dir dir, uint64_t len, uint64_t ns,
+		struct call_sink *sink)
+{
+	struct h1 *h = state;
+	struct stream *s = &h->s[dir];
+	struct flow_data in = { .dir = dir, .start_ns = ns, .end_ns = ns, .wait_ns = WAIT_UNKNOWN };
+	struct cx x = { h, flow, sink, &in, false };
+	struct http1_head head;
+
+	if (h->leave)
+		return -EPROTO;
+	if (s->ended || !len)
+		return 0;
+	if (!h->s[0].seen && !h->s[1].seen)
+		h->synced = flow->from_start;
+	if (s->tentative == T_BODY)
+		back_to_body(&x, s);
+	if (h->req_dir == DIR_UNKNOWN) {
+		if (s->len && http1_request_line(s->buf, s->len, false, &head) >= 0)
+			lost(&x, CALL_LOSS_HOLE);
+		search(s);
+		s->hole = s->hole_last = flow->from_start;
+	} else if (s == answers(h)) {
+		h->answer_since = true;
+		if (h->park_len)
+			park(&x, NULL, 0, len);
+		else
+			hole_stream(&x, s, len);
+	} else {
+		hole_stream(&x, s, len);
+	}
+	s->seen = true;
+	h->last_ns = ns;
+	return verdict(&x);
+}
+
+static struct str end_reason(const struct h1 *h, enum flow_end how)
+{
+	switch (how) {
+	case FLOW_END_PEER_RESET:
+		return STR("peer_reset");
+	case FLOW_END_TIMEOUT:
+		return STR("timeout");
+	default:
+		break;
+	}
+	if (h->peer_fin)
+		return STR("peer_closed");
+	return how == FLOW_END_UNKNOWN ? STR("connection_lost") : STR("local_closed");
+}
+
+/* A body without length: is its end the connection's? */
+static bool ends_in_order(const struct h1 *h, enum flow_end how)
+{
+	switch (how) {
+	case FLOW_END_PEER_RESET:
+	case FLOW_END_TIMEOUT:
+		return false;
+	case FLOW_END_LOCAL_CLOSE:
+	case FLOW_END_PROCESS_EXIT:
+		return role_of(h) == ROLE_SERVER;
+	default:
+		return true;
+	}
+}
+
+static void end_answers(struct cx *x, enum flow_end how, uint64_t ns)
+{
+	struct h1 *h = x->h;
+	struct stream *a = answers(h);
+
+	if (h->first && h->first->status && !a->orphan && a->mode == M_CLOSE && ends_in_order(h, how))
+		answer_done(x, a, a->last_ns);
+	while (h->first) {
+		if (!h->first->lost)
+			end_call(x, h->first, ns, end_reason(h, how));
+		pop(h);
+	}
+}
+
+static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t ns, struct call_sink *sink)
+{
+	struct h1 *h = state;
+	bool ends[2] = { how != FLOW_END_LOCAL_FIN, how != FLOW_END_PEER_FIN }; /* RECV, SEND */
+	struct flow_data in = { .start_ns = ns, .end_ns = ns, .wait_ns = WAIT_UNKNOWN };
+	struct cx x = { h, flow, sink, &in, false };
+
+	if (h->leave)
+		return -EPROTO;
+	h->peer_fin |= how == FLOW_END_PEER_FIN;
+	if (h->req_dir != DIR_UNKNOWN && ends[!h->req_dir])
+		end_answers(&x, how, ns);
+	for (int i = 0; i < 2; i++) {
+		if (!ends[i])
+			continue;
+		free_part(&h->s[i]);
+		h->s[i].ended = true;
+	}
+	if (h->req_dir != DIR_UNKNOWN && ends[!h->req_dir])
+		drop_park(h);
+	return verdict(&x);
+}
+
+static void done(void *state, const struct flow *flow, struct call_sink *sink)
+{
+	struct cx x = { state, flow, sink, NULL, false };
+
+	drop_all(&x);
+}
+
+const struct proto proto_http1 = {
+	.name = "http",
+	.state_size = sizeof(struct h1),
+	.init = init,
+	.data = data,
+	.hole = hole,
+	.end = end,
+	.done = done,
+	.labels = { [ROLE_SERVER] = server_labels, [ROLE_CLIENT] = client_labels },
+	.active_labels = { [ROLE_SERVER] = server_active, [ROLE_CLIENT] = client_active },
+	.metrics = metrics,
+	.route_key = &key_route,
+	.span_name = span_name,
+	.summary = summary,
+};

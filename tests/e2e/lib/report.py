@@ -47,7 +47,8 @@ class Report:
         try:
             note = run() or ""
         except Skip as e:
-            self.skip(name, str(e))
+            self.skipped.append(name)
+            self._say("skip", name, str(e))
             return False
         except Failed as e:
             self.failed.append(name)

@@ -33,11 +33,11 @@ class Line:
 
 
 class Sonde:
-    def __init__(self, binary, scopes, work, args=(), env=None, name="sonde"):
+    def __init__(self, binary, scopes, work, args=(), env=None, name="sonde", show="json"):
         assert scopes, "tests never observe the whole machine"
         self.port = free_port()
         self.url = "http://127.0.0.1:%d" % self.port
-        argv = [os.path.abspath(binary), "--print=json", "--web.listen-address=127.0.0.1:%d" % self.port]
+        argv = [os.path.abspath(binary), "--print=" + show, "--web.listen-address=127.0.0.1:%d" % self.port]
         argv += ["--scope=" + s for s in scopes] + list(args)
         self.proc = Process(argv, name, work, env=env)
         self._offset = 0

@@ -9,9 +9,10 @@ ALL = {"keepalive", "oneshot", "pipeline", "get", "echo", "sink", "chunked", "ch
        "client_abort", "server_abort", "kill", "delay", "paced", "flat", "flat_h1", "status", "split"}
 
 
-def exe(pid):
+def parent(pid):
     try:
-        return os.readlink("/proc/%d/exe" % pid)
+        with open("/proc/%d/stat" % pid) as f:
+            return int(f.read().rsplit(")", 1)[1].split()[1])
     except OSError:
         return None
 
@@ -107,9 +108,8 @@ class Server:
 
     def kill(self):
         """SIGKILL to it and to its workers, whatever process group they made for themselves."""
-        program = exe(self.proc.pid)
         for pid in self.cgroup.pids():
-            if exe(pid) == program and pid != self.proc.pid:
+            if parent(pid) == self.proc.pid:
                 os.kill(pid, signal.SIGKILL)
         self.proc.kill()
 

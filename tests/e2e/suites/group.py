@@ -29,9 +29,9 @@ class Group:
         self.made = {"server": 0, "client": 0}
         self.servers = []
 
-    def start_sonde(self, args=(), env=None, scopes=None):
+    def start_sonde(self, args=(), env=None, scopes=None, **kw):
         if not self.options.truth_only:
-            self.sonde = Sonde(self.options.sonde, scopes or ["cgroup:" + self.cgroup.path], self.work, args, env)
+            self.sonde = Sonde(self.options.sonde, scopes or ["cgroup:" + self.cgroup.path], self.work, args, env, **kw)
         return self.sonde
 
     def start(self, server):

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The live view's own settings, besides --print; set before it is started. */
+#pragma once
+
+#include "exporters/wire/call_line.h"
+
+void exporter_print_set_filter(const struct call_filter *f);
+/* Standard output was closed by its reader: there is nobody left to print for. */
+bool exporter_print_closed(void);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A snapshot as Prometheus text: format 0.0.4, or OpenMetrics 1.0.0. Pure. Names follow the
+ * OpenTelemetry specification, "Prometheus and OpenMetrics Compatibility": dots become
+ * underscores, the unit is a suffix, counters end in _total. Every series has the labels
+ * service_name, service_namespace (when there is one) and service_instance_id, target_info
+ * has them too, so that both join.
+ */
+#pragma once
+
+#include "user/base/buf.h"
+#include "user/model/metric.h"
+
+enum prom_format { PROM_TEXT, PROM_OPENMETRICS };
+
+#define PROM_NAME_MAX 256
+
+/* The family's name without _total; returns dst. */
+const char *prom_name(const struct instrument *inst, char dst[PROM_NAME_MAX]);
+/* `self` (may be NULL) gets a target_info of its own. Check b->err. */
+void prom_text_write(struct buf *b, const struct snapshot *s, const struct service *self, enum prom_format format);
+const char *prom_content_type(enum prom_format format);

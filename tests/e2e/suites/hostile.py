@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes that want to break the exposition format, the log or the terminal."""
+import gzip
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+
+from lib.proc import HERE, Process, free_port, listener_in_proc, wait_for, which
+from lib.report import Failed, Skip
+from lib.sonde import losses
+
+from .group import SETTLE, Group
+
+ESC = "\x1b[31m\x1b]0;owned\x07"
+# Targets that a server may well answer: each is a call.
+TARGETS = ['/q"uote', "/back\\slash", "/{a}/{b}", "/%0d%0aInjected:%20x", "/%1b[31mred", "/a'b`c$(id)", "/<script>", "/#frag", "/\xff\xfe\x80\x81",
+           "/\xc3\xa9t\xc3\xa9", "/\xe2\x80\xae", "/\xed\xa0\x80", "/a=\"b\",c=\"d\"}", "/" + "x" * 3000, "/" + "/".join("s%d" % i for i in range(300)),
+           "/,le=\"+Inf\"", "/?q=" + "%22" * 50, "/\\n# HELP", "*", "http://u:p@h/abs\"olute"]
+# Header lines; the target is plain.
+HEADERS = ["User-Agent: " + ESC, "Host: ev\"il\\n", "Host: \xff\xfe", "X-A: \x01\x02\x03", "traceparent: 00-" + "f" * 200, "traceparent: " + ESC,
+           "tracestate: a=\"" + "\xff" * 100, "Content-Length: 0", "User-Agent: " + "%s%n" * 200, "X: " + "y" * 7000]
+# What is no target or no method: a call or none, and nothing broken.
+ODD = ["GET /%s HTTP/1.1" % ESC, "GET /a\x00b HTTP/1.1", "GET /a\tb HTTP/1.1", "G\"T / HTTP/1.1", "GET\x1b / HTTP/1.1", "GET  /two-spaces HTTP/1.1",
+       "GET /a b HTTP/1.1", "GET / HTTP/1.1\x1b[2J"]
+
+
+def heads():
+    must = ["GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % t for t in TARGETS]
+    must += ["GET /h HTTP/1.1\r\n%s\r\n\r\n" % h for h in HEADERS]
+    must += ["BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n", "M-SEARCH /x HTTP/1.1\r\nHost: x\r\n\r\n"]
+    large = ["GET /large HTTP/1.1\r\nHost: x\r\nX-Large: %s\r\n\r\n" % ("z" * 60000)]
+    return must, large, ["%s\r\nHost: x\r\n\r\n" % o for o in ODD]
+
+
+def send(group, port, raws):
+    # a connection each: one that becomes unknown must not take the next one along
+    conns = [{"requests": [{"m": "GET", "t": "/", "raw": r}]} for r in raws]
+    done = group.client(["127.0.0.1", port], conns).result()
+    if any(d.status != 200 for d in done):
+        raise Failed("not all were answered (test's own error)")
+    return len(done)
+
+
+def bytes_are_clean(data, what):
+    bad = [b for b in data if (b < 0x20 and b != 0x0a) or b == 0x7f]
+    if bad:
+        raise Failed("%s: raw byte 0x%02x in it" % (what, bad[0]))
+    data.decode("utf-8")  # raises
+
+
+def c1_free(data, what):
+    if any(0x80 <= ord(c) < 0xa0 or c in "\u202e\u202d" for c in data.decode("utf-8")):
+        raise Failed("%s: a control character of Unicode in it" % what)
+
+
+class Run:
+    def __init__(self, group, server_port):
+        self.group, self.port = group, server_port
+
+    def wait_for_counts(self, role_counts):
+        end = time.monotonic() + SETTLE
+        while True:
+            self.group.sonde.read()
+            have = {r: sum(1 for x in self.group.sonde.lines if x.role == r) for r in role_counts}
+            if have == role_counts or time.monotonic() > end:
+                return have
+            time.sleep(0.02)
+
+    def must(self):
+        must, _, _ = heads()
+        n = send(self.group, self.port, must)
+        have = self.wait_for_counts({"server": n, "client": n})
+        if have != {"server": n, "client": n}:
+            raise Failed("calls %s, were %d each" % (have, n))
+        self.made = n
+        other = sum(1 for x in self.group.sonde.lines if x.method == "_OTHER" or x.raw.get("method") in ("BREW", "M-SEARCH"))
+        scrape = self.group.sonde.scrape()
+        if scrape.sum("http_server_request_duration_seconds_count", http_request_method="_OTHER") != 2 or other != 4:
+            raise Failed("unknown methods are not _OTHER")
+        return "%d requests" % n
+
+    def large(self):
+        """60 kB of head: reported, or counted as lost: made = reported + lost."""
+        _, large, _ = heads()
+        before, lines = losses(self.group.sonde.scrape()), len(self.group.sonde.lines)
+        send(self.group, self.port, large)
+        end = time.monotonic() + SETTLE
+        while True:
+            self.group.sonde.read()
+            lost = sum(losses(self.group.sonde.scrape()).values()) - sum(before.values())
+            reported = len(self.group.sonde.lines) - lines
+            if lost + reported == 2 or time.monotonic() > end:
+                break
+            time.sleep(0.02)
+        if lost + reported != 2:
+            raise Failed("2 made, %d reported, %d lost" % (reported, lost))
+        return "%d reported, %d lost" % (reported, lost)
+
+    def odd(self):
+        _, _, odd = heads()
+        before = len(self.group.sonde.lines)
+        send(self.group, self.port, odd)
+        time.sleep(1.2)
+        self.group.sonde.read()
+        return "%d of %d became calls" % (len(self.group.sonde.lines) - before, 2 * len(odd))
+
+    def promtool(self):
+        if not which("promtool"):
+            raise Skip("promtool (prometheus) is not installed")
+        text = self.group.sonde.scrape().text
+        p = subprocess.run([which("promtool"), "check", "metrics"], input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if p.returncode or p.stdout:
+            raise Failed("promtool check metrics: status %d: %s" % (p.returncode, p.stdout.decode()[:600]))
+
+    def formats(self):
+        url = self.group.sonde.url + "/metrics"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(urllib.request.Request(url, headers={"Accept": "application/openmetrics-text; version=1.0.0"})) as r:
+            body, kind = r.read(), r.headers["Content-Type"]
+        if not kind.startswith("application/openmetrics-text") or not body.endswith(b"# EOF\n"):
+            raise Failed("OpenMetrics: %s, ends in %r" % (kind, body[-20:]))
+        bytes_are_clean(body, "OpenMetrics")
+        with opener.open(urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})) as r:
+            packed, coding, kind = r.read(), r.headers.get("Content-Encoding"), r.headers["Content-Type"]
+        if coding != "gzip" or b"http_server_request_duration_seconds" not in gzip.decompress(packed):
+            raise Failed("gzip: %s" % coding)
+        if "version=0.0.4" not in kind:
+            raise Failed("text: %s" % kind)
+        bytes_are_clean(gzip.decompress(packed), "text 0.0.4")
+
+    def outputs(self):
+        sonde = self.group.sonde
+        for path, what in ((sonde.proc.out_path, "lines"), (sonde.proc.err_path, "log")):
+            with open(path, "rb") as f:
+                bytes_are_clean(f.read(), what)
+
+
+def text_output(options):
+    """The lines for people, too."""
+    group = Group(options, "hostile-text")
+    try:
+        server, port = start_server(group)
+        group.start_sonde(show="text")
+        must, large, odd = heads()
+        send(group, port, must + large + odd)
+
+        def lines():
+            with open(group.sonde.proc.out_path, "rb") as f:
+                return f.read()
+        wait_for(lambda: lines().count(b"\n") >= 2 * len(must), SETTLE, "lines")
+        time.sleep(1.2)
+        bytes_are_clean(lines(), "text lines")
+        c1_free(lines(), "text lines")
+    finally:
+        group.close()
+
+
+def start_server(group):
+    port = free_port()
+    server = Process([sys.executable, os.path.join(HERE, "apps", "anything.py"), str(port)], "anything", group.work, cgroup=group.cgroup)
+    wait_for(lambda: listener_in_proc(port), 10, "server")
+    return server, port
+
+
+def run(report, options):
+    cells = ["requests", "large-head", "odd-heads", "promtool", "formats", "outputs", "text"]
+    if report.listing:
+        for c in cells:
+            report.cell("hostile/" + c, None)
+        return
+    if options.truth_only or not any(report.wanted("hostile/" + c) for c in cells):
+        return
+    if any(report.wanted("hostile/" + c) for c in cells[:-1]):
+        group = Group(options, "hostile")
+        try:
+            _, port = start_server(group)
+            group.start_sonde()
+            r = Run(group, port)
+            for name, cell in zip(cells, (r.must, r.large, r.odd, r.promtool, r.formats, r.outputs)):
+                report.cell("hostile/" + name, cell, always=name == "requests")
+        except Exception as e:
+            def fail(error=e):
+                raise error
+            report.cell("hostile/start", fail, always=True)
+        finally:
+            group.close()
+    report.cell("hostile/text", lambda: text_output(options))
