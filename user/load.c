@@ -225,7 +225,7 @@ int capture_load(struct capture **ret, const struct capture_options *o)
 		return -ENOMEM;
 	c->o = *o;
 	c->epoll_fd = -1;
-	c->n_cpus = libbpf_num_possible_cpus();
+	c->n_cpus = MAX(libbpf_num_possible_cpus(), 1);
 	err = make_settings(c);
 	if (err)
 		goto fail;
@@ -496,11 +496,11 @@ int capture_set_verdict(struct capture *c, __u32 tgid, enum sonde_verdict v)
 
 void capture_stats(struct capture *c, __u64 ret[STAT_MAX])
 {
-	__u64 v[c->n_cpus > 0 ? c->n_cpus : 1];
+	_free_ __u64 *v = calloc(c->n_cpus, sizeof(*v));
 
 	for (__u32 i = 0; i < STAT_MAX; i++) {
 		ret[i] = 0;
-		if (bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.stats), &i, v))
+		if (!v || bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.stats), &i, v))
 			continue;
 		for (int k = 0; k < c->n_cpus; k++)
 			ret[i] += v[k];
@@ -509,10 +509,10 @@ void capture_stats(struct capture *c, __u64 ret[STAT_MAX])
 
 void capture_runs(struct capture *c, struct sonde_run_stat ret[RUN_MAX])
 {
-	struct sonde_run_stat v[c->n_cpus > 0 ? c->n_cpus : 1];
+	_free_ struct sonde_run_stat *v = calloc(c->n_cpus, sizeof(*v));
 
 	memset(ret, 0, RUN_MAX * sizeof(*ret));
-	for (__u32 i = 0; i < RUN_MAX; i++) {
+	for (__u32 i = 0; v && i < RUN_MAX; i++) {
 		if (bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.runs), &i, v))
 			continue;
 		for (int k = 0; k < c->n_cpus; k++) {

@@ -18,7 +18,9 @@ INST(i_build, "sonde_build_info", "", INST_INFO, "Version of sonde.");
 INST(i_capture, "sonde_capture_info", "", INST_INFO, "How this kernel is read: the ladder's rung and the kernel features that were found.");
 INST(i_events, "sonde.events", "", INST_COUNTER, "Records that the kernel's half sent.");
 INST(i_lost, "sonde.events.lost", "", INST_COUNTER,
-     "Messages (requests) that were made and are not reported, by reason; the reasons records_ring_full and process_event count records.");
+     "Messages (requests) that were made and are not reported, by reason.");
+INST(i_lost_records, "sonde.records.lost", "", INST_COUNTER,
+     "Records that found no room in a ring or made no sense. A message lost with them is counted in sonde_events_lost_total.");
 INST(i_unjudged, "sonde.events.unjudged", "", INST_COUNTER, "Reads and writes of processes that no rule had judged yet.");
 INST(i_unreadable, "sonde.unreadable", "By", INST_COUNTER, "Bytes that passed and cannot be read, by reason.");
 INST(i_conns_unread, "sonde.connections.unread", "", INST_COUNTER, "Connections whose protocol is not read, by reason.");
@@ -61,20 +63,21 @@ static void update_kernel(const struct self_sources *s, uint64_t now)
 	static const struct {
 		const struct instrument *inst;
 		const char *label, *value;
-		bool also_zero;
 	} shown[STAT_MAX] = {
-#define X(id, name) [id] = { &i_events, "kind", name, true },
+#define X(id, name) [id] = { &i_events, "kind", name },
 		SONDE_EVENT_STATS(X)
 #undef X
-#define X(id, name) [id] = { &i_lost, "reason", name, true },
+#define X(id, name) [id] = { &i_lost, "reason", name },
 		SONDE_LOSS_STATS(X)
 #undef X
-		[STAT_UNJUDGED] = { &i_unjudged, NULL, NULL, true },
-		[STAT_UNREADABLE_BYTES] = { &i_unreadable, "reason", "memory", true },
-		[STAT_SPLICED_BYTES] = { &i_unreadable, "reason", "splice", true },
-		[STAT_TLS_CONNS] = { &i_conns_unread, "reason", "tls", true },
-		[STAT_IGNORED_CONNS] = { &i_conns_unread, "reason", "unknown_protocol", true },
-		[STAT_LOST_ENDS] = { &i_lost, "reason", "connection_end", true },
+		[STAT_UNJUDGED] = { &i_unjudged, NULL, NULL },
+		[STAT_UNREADABLE_BYTES] = { &i_unreadable, "reason", "memory" },
+		[STAT_SPLICED_BYTES] = { &i_unreadable, "reason", "splice" },
+		[STAT_TLS_CONNS] = { &i_conns_unread, "reason", "tls" },
+		[STAT_IGNORED_CONNS] = { &i_conns_unread, "reason", "unknown_protocol" },
+		[STAT_LOST_RECORDS] = { &i_lost_records, "kind", "all" },
+		[STAT_LOST_PROC] = { &i_lost_records, "kind", "process" },
+		[STAT_LOST_ENDS] = { &i_lost_records, "kind", "connection_end" },
 	};
 	static const char *const programs[] = {
 #define X(id, name) [id] = name,
@@ -131,7 +134,7 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	for (int i = 0; i < CALL_LOSS_MAX; i++)
 		set(s, &i_lost, "reason", reasons[i], NULL, NULL, f.lost[i], now);
 	set(s, &i_lost, "reason", "connection_table", NULL, NULL, f.lost_table, now);
-	set(s, &i_lost, "reason", "malformed_record", NULL, NULL, f.malformed, now);
+	set(s, &i_lost_records, "kind", "malformed", NULL, NULL, f.malformed, now);
 	set(s, &i_calls, NULL, NULL, NULL, NULL, f.calls, now);
 	set(s, &i_table, "table", "connections", NULL, NULL, f.conns, now);
 	set(s, &i_limit, "table", "connections", NULL, NULL, f.conns_max, now);

@@ -14,16 +14,10 @@
 	X(STAT_EV_TCP_FAIL, "connect_failed") \
 	X(STAT_EV_PROC, "process")
 
-/*
- * Losses. The unit of each is messages (requests) unless its name says otherwise: a lost
- * record counts the requests that begin in it.
- */
+/* Losses, in messages (requests): a lost record counts the requests that begin in it. */
 #define SONDE_LOSS_STATS(X) \
 	X(STAT_LOST_RING, "ring_full") \
-	X(STAT_LOST_UNREADABLE, "memory_unreadable") \
-	X(STAT_LOST_STATE, "connection_state") \
-	X(STAT_LOST_RECORDS, "records_ring_full") \
-	X(STAT_LOST_PROC, "process_event")
+	X(STAT_LOST_STATE, "connection_state")
 
 /* The rest: see maps.h for who writes, metrics in docs/metrics.md. */
 #define SONDE_OTHER_STATS(X) \
@@ -32,6 +26,8 @@
 	X(STAT_SPLICED_BYTES, "spliced_bytes") \
 	X(STAT_TLS_CONNS, "tls_connections") \
 	X(STAT_IGNORED_CONNS, "unknown_protocol_connections") \
+	X(STAT_LOST_RECORDS, "records_lost") \
+	X(STAT_LOST_PROC, "process_records_lost") \
 	X(STAT_LOST_ENDS, "connection_end_lost")
 
 enum sonde_stat {

@@ -74,9 +74,11 @@ static ssize_t method(const uint8_t *p, size_t n, bool any_method, struct http1_
 	size_t len = 0;
 	int id;
 
-	while (len < n && len < METHOD_MAX && is_tchar(p[len]))
+	while (len < n && len <= METHOD_MAX && is_tchar(p[len]))
 		len++;
-	if (len == n && len < METHOD_MAX)
+	if (len > METHOD_MAX)
+		return -EPROTO;
+	if (len == n)
 		return any_method || begins_method(p, n) ? 0 : -EPROTO;
 	if (!len || p[len] != ' ')
 		return -EPROTO;
