@@ -138,13 +138,27 @@ $(B)/tests/load: tests/load/load.c $(SKEL)
 	$(say) TEST $<
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS) -MMD -MP -o $@ $< $(LDLIBS)
 
+# random bytes into what takes bytes from strangers
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(B)/tests/fuzz_%: tests/fuzz/fuzz_%.c $(B)/san/libsonde.a
+	$(say) TEST $<
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(SAN) -MMD -MP -o $@ $< $(B)/san/libsonde.a $(LDLIBS)
+
+BENCH_BIN := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
+$(B)/bench/%: tests/bench/%.c $(B)/rel/libsonde.a
+	$(say) BENCH $<
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS) -MMD -MP -o $@ $< $(B)/rel/libsonde.a $(LDLIBS)
+
 # NAME=COMMAND of each suite, for tests/run.py; '+': a long one, shown while it runs
 LOCAL := $(foreach t,$(wildcard tests/unit/test_*.py),"unit/$(notdir $t)=python3 $t") \
 	$(foreach t,$(UNIT_SRC:tests/unit/%.c=%),"unit/$t=$(B)/tests/$t") \
 	$(foreach t,$(SHIM_SRC:tests/shim/%.c=%),"shim/$t=$(B)/tests/shim_$t")
-LOCAL_BIN := $(UNIT_BIN) $(SHIM_BIN)
-CHECKS := "check-deps=python3 tests/check_deps.py" "check-docs=sh deploy/docs.sh --check $(B)/sonde" \
+LOCAL += $(foreach t,$(notdir $(FUZZ_BIN)),"?fuzz/$t=$(B)/tests/$t 5")
+LOCAL_BIN := $(UNIT_BIN) $(SHIM_BIN) $(FUZZ_BIN)
+CHECKS := "check-deps=python3 tests/check_deps.py" "check-links=python3 tests/check_links.py" "check-docs=sh deploy/docs.sh --check $(B)/sonde" \
 	"check-deploy=sh deploy/check.sh $(B)"
+# needs the network once: what its protocol's own package says
+FOREIGN := $(if $(wildcard tests/e2e/otlp_descriptors.py),"?otlp-descriptors=python3 tests/e2e/otlp_descriptors.py --build $(B)")
 E2E := $(firstword $(wildcard tests/e2e/run.py))
 E2E_DEPS := $(wildcard tests/e2e/deps.sh)
 JOBS = $(shell nproc)
@@ -157,7 +171,7 @@ deps: ## install what building and testing needs (Debian, Ubuntu), else list it
 ## run
 run: deps ## build and observe this machine: calls on the screen, metrics at /metrics. SCOPE=cgroup:/x narrows it, ARGS= are more options
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all
-	$(Q)echo "sonde prints each HTTP request as it ends. Metrics: http://127.0.0.1:9960/metrics   Stop: Ctrl-C"
+	$(Q)echo "sonde prints each call as it ends, and says below where /metrics is. Ctrl-C ends it."
 	$(Q)$(B)/sonde --print=text $(SCOPE:%=--scope=%) $(ARGS)
 
 demo: deps ## a small server, its neighbour and their visitor for 60 seconds, observed by sonde (and nothing else is)
@@ -172,7 +186,7 @@ else
 	$(Q)test "$$(id -u)" = 0 || { echo 'make test needs root: `sudo make test`; without root there is `make check`' >&2; exit 1; }
 	$(Q)$(if $(E2E_DEPS),sh $(E2E_DEPS) ||:)
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all $(LOCAL_BIN) $(B)/tests/load
-	$(Q)tests/run.py $(LOCAL) $(CHECKS) "load=$(B)/tests/load" $(if $(E2E),"+e2e=$(E2E) --sonde $(B)/sonde $(ARGS)")
+	$(Q)tests/run.py $(LOCAL) $(CHECKS) $(FOREIGN) "load=$(B)/tests/load" $(if $(E2E),"+e2e=$(E2E) --sonde $(B)/sonde $(ARGS)")
 endif
 
 check: ## the tests that need no root: unit tests, BPF parsers, include directions, documents, deployment files
@@ -206,9 +220,13 @@ check-docs: $(B)/sonde ## documents made from the table of options are up to dat
 check-deploy: ## the unit, the image and the manifest, each by its own validator
 	$(Q)sh deploy/check.sh $(B)
 
-bench: deps ## what sonde costs: nginx and wrk with and without it (root)
-	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all
-	$(Q)python3 tests/bench/run.py $(ARGS)
+fuzz: $(FUZZ_BIN) ## random bytes into every decoder, for SECONDS=60
+	$(Q)for f in $(FUZZ_BIN); do $$f $(or $(SECONDS),60) || exit 1; done
+
+bench: deps ## what sonde costs: nginx and wrk with and without it (root). ARGS= for tests/bench/run.py
+	$(Q)$(if $(E2E_DEPS),sh $(E2E_DEPS) ||:)
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all $(BENCH_BIN)
+	$(Q)$(foreach b,$(BENCH_BIN),$b &&) python3 tests/bench/run.py --sonde $(B)/sonde $(ARGS)
 
 ## house
 docs: $(B)/sonde ## make docs/configuration.md, deploy/sonde.yaml and deploy/sonde.8 anew
@@ -225,7 +243,7 @@ install: $(B)/sonde ## install under PREFIX (/usr/local), below DESTDIR; a confi
 	$(Q)chmod 644 $(DESTDIR)$(UNITDIR)/sonde.service
 	$(Q)test -e $(DESTDIR)$(SYSCONFDIR)/sonde/sonde.yaml || \
 		install -D -m 644 deploy/sonde.yaml $(DESTDIR)$(SYSCONFDIR)/sonde/sonde.yaml
-	$(Q)echo 'installed; `systemctl daemon-reload && systemctl enable --now sonde` starts it'
+	$(Q)test -n "$(DESTDIR)" || echo 'installed; `systemctl daemon-reload && systemctl enable --now sonde` starts it'
 
 uninstall: ## remove what install brought; the configuration stays
 	$(Q)rm -f $(DESTDIR)$(PREFIX)/bin/sonde $(DESTDIR)$(MANDIR)/sonde.8 $(DESTDIR)$(UNITDIR)/sonde.service
@@ -236,6 +254,6 @@ clean: ## remove what was built; downloads in build/cache stay
 help: ## this list
 	$(Q)awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all asan deps run demo test check one check-deps check-docs check-deploy bench docs format install uninstall clean help
+.PHONY: all asan deps run demo test check one check-deps check-docs check-deploy fuzz bench docs format install uninstall clean help
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -103,6 +103,7 @@ static int step(__u32 i, struct step *st)
 		return 1;
 	w->left = left;
 	w->done = 0;
+	w->unseen = !(c->flags & CONN_FROM_START) || c->flags & CONN_UNSEEN;
 	take = skip(c->proto, left);
 	if (w->done)
 		st->mark = 1;
@@ -116,6 +117,7 @@ static int step(__u32 i, struct step *st)
 		if (got <= 0) {
 			stat_add(STAT_UNREADABLE_BYTES, left);
 			proc_flag(c->tgid, PROC_UNREADABLE);
+			c->flags |= CONN_UNSEEN;
 			st->off = st->n;
 			return 1;
 		}
@@ -131,6 +133,7 @@ static int step(__u32 i, struct step *st)
 	}
 	if (!take) {
 		/* it wants more than there can be: the rest is a hole */
+		c->flags |= CONN_UNSEEN;
 		st->off = st->n;
 		return 1;
 	}
@@ -295,7 +298,7 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 	st.w = walk_get();
 	if (!st.w)
 		return 0;
-	payload_find(&st.pay, n);
+	payload_find(&st.pay);
 	__builtin_memcpy(st.w->state, c->proto_state, sizeof(st.w->state));
 	st.w->dir = dir;
 	if (!c->proto && classify(sk, &st))

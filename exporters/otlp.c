@@ -171,7 +171,7 @@ static void export_snapshot(struct exporter *e, const struct snapshot *s)
 
 static bool sleep_until(struct exporter *e, uint64_t until_ns)
 {
-	struct timespec ts = { (time_t)(until_ns / NSEC_PER_SEC), (long)(until_ns % NSEC_PER_SEC) };
+	struct timespec ts = {(time_t)(until_ns / NSEC_PER_SEC), (long)(until_ns % NSEC_PER_SEC)};
 
 	pthread_mutex_lock(&e->lock);
 	while (stop_ns(e) == UINT64_MAX && clock_mono_ns() < until_ns)
@@ -271,9 +271,16 @@ static int channel_init(struct channel *c, const struct exporter_host *host, enu
 	err = err ?: check_file("client key", cfg->otlp_client_key);
 	if (err)
 		return err;
-	t = (struct otlp_target){ .signal = signal, .grpc = s.grpc, .gzip = s.gzip, .url = url, .headers = s.headers,
-				  .timeout_ns = s.timeout_ns, .ca = s.ca, .cert = cfg->otlp_client_certificate,
-				  .key = cfg->otlp_client_key, .version = host->version };
+	t = (struct otlp_target){.signal = signal,
+				 .grpc = s.grpc,
+				 .gzip = s.gzip,
+				 .url = url,
+				 .headers = s.headers,
+				 .timeout_ns = s.timeout_ns,
+				 .ca = s.ca,
+				 .cert = cfg->otlp_client_certificate,
+				 .key = cfg->otlp_client_key,
+				 .version = host->version};
 	c->signal = signal;
 	c->sender = otlp_sender_new(&t);
 	if (!c->sender)
@@ -424,7 +431,7 @@ static int otlp_start(const struct exporter_host *host, struct exporter **ret)
 
 static size_t otlp_stats(struct exporter *e, struct exporter_stats out[EXPORTER_SIGNALS_MAX])
 {
-	struct channel *all[] = { &e->traces, &e->metrics };
+	struct channel *all[] = {&e->traces, &e->metrics};
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {

@@ -14,7 +14,7 @@
 #include "user/base/clock.h"
 #include "user/base/log.h"
 
-#define BUFFER_MAX (1 << 20)
+#define BUFFER_MAX (2 << 20) /* there are two */
 #define FLUSH_US 20000
 
 struct exporter {
@@ -83,7 +83,8 @@ static void *writer(void *arg)
 		pthread_mutex_unlock(&e->mutex);
 		if (!exporter_print_closed())
 			write_all(out.data, out.len);
-		usleep(e->stopping ? 0 : FLUSH_US);
+		if (out.len < BUFFER_MAX / 8 && !e->stopping)
+			usleep(FLUSH_US);
 		pthread_mutex_lock(&e->mutex);
 		e->sent += n;
 	}

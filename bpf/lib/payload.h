@@ -8,13 +8,15 @@
 #include "bpf/lib/compat.h"
 #include "bpf/maps.h"
 
-#define IOVS_MAX 64
+#define IOVS_MAX 1024 /* UIO_MAXIOV, include/uapi/linux/uio.h */
 
 struct payload {
 	__u64 base; /* buffer; or vector */
 	__u64 iovs; /* 0: base is the buffer itself */
-	__u32 len;  /* bytes of the message that lie here */
 	__u32 ok;
+	/* an event is walked forwards: where the last copy began */
+	__u32 first;	 /* index into the vector */
+	__u32 first_off; /* of its first byte in the message */
 };
 
 enum payload_kind { PAYLOAD_NONE, PAYLOAD_OK, PAYLOAD_MANY };
@@ -24,15 +26,16 @@ enum payload_kind { PAYLOAD_NONE, PAYLOAD_OK, PAYLOAD_MANY };
  * PAYLOAD_MANY: sendmmsg/recvmmsg with several messages: each fires with the same registers,
  * so that the first message would be read again and again.
  */
-static __always_inline int payload_find(struct payload *p, __u32 len)
+static __always_inline int payload_find(struct payload *p)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct user_msghdr hdr;
 	struct syscall_regs r;
 
-	p->len = len;
 	p->iovs = 0;
 	p->ok = 0;
+	p->first = 0;
+	p->first_off = 0;
 	if (task->flags & 0x00200000 /* PF_KTHREAD */ || task_is_compat(task))
 		return PAYLOAD_NONE;
 	syscall_regs_get(task, &r);
@@ -82,10 +85,13 @@ static __always_inline int payload_find(struct payload *p, __u32 len)
 
 struct iov_copy {
 	__u64 vec;
-	__u64 n;
-	__u32 skip; /* bytes of the message before the wanted ones */
+	__u32 first;
+	__u32 n;
+	__u32 skip; /* bytes from the vector's element on, before the wanted ones */
 	__u32 want;
 	__u32 done;
+	__u32 passed;	    /* elements stepped over */
+	__u32 passed_bytes;
 	__s32 err;
 };
 
@@ -95,14 +101,16 @@ static int copy_iov(__u32 i, struct iov_copy *c)
 	struct walk *s;
 	__u32 at, len;
 
-	if (i >= c->n || c->done >= c->want)
+	if (c->first + i >= c->n || c->done >= c->want)
 		return 1;
-	if (bpf_probe_read_user(&iov, sizeof(iov), (void *)(c->vec + i * sizeof(iov)))) {
+	if (bpf_probe_read_user(&iov, sizeof(iov), (void *)(c->vec + (c->first + i) * sizeof(iov)))) {
 		c->err = -1;
 		return 1;
 	}
 	if (iov.iov_len <= c->skip) {
 		c->skip -= iov.iov_len;
+		c->passed++;
+		c->passed_bytes += iov.iov_len;
 		return 0;
 	}
 	s = walk_get();
@@ -124,9 +132,9 @@ static int copy_iov(__u32 i, struct iov_copy *c)
 }
 
 /* Copies `want` (≤ PIECE_MAX) bytes from `off` of the payload into the walk; returns how many, or -1. */
-static __always_inline int payload_copy(const struct payload *p, struct walk *s, __u32 off, __u32 want)
+static __always_inline int payload_copy(struct payload *p, struct walk *s, __u32 off, __u32 want)
 {
-	struct iov_copy c = { .vec = p->base, .n = p->iovs, .skip = off, .want = want };
+	struct iov_copy c = { .vec = p->base, .first = p->first, .n = p->iovs, .skip = off - p->first_off, .want = want };
 
 	if (!p->ok)
 		return -1;
@@ -138,5 +146,7 @@ static __always_inline int payload_copy(const struct payload *p, struct walk *s,
 		return want;
 	}
 	bpf_loop(IOVS_MAX, copy_iov, &c, 0);
+	p->first += c.passed;
+	p->first_off += c.passed_bytes;
 	return c.err || !c.done ? -1 : (int)c.done;
 }

@@ -9,12 +9,16 @@
  *
  * Which answers have no body depends on their requests: one bit per outstanding request
  * remembers HEAD. Where the order cannot be trusted (an answer seen before its request, more
- * than 64 outstanding, a refused 100-continue) the bytes where a body should begin are looked
+ * than 64 outstanding with a HEAD among the others, a refused 100-continue) the bytes where a body should begin are looked
  * at, and a message start there wins over the arithmetic.
  */
 #include "bpf/proto/proto.h"
 
 #define NOTE_CHUNK (1ULL << 63)
+/* A message begins with these bytes. */
+#define NOTE_HEAD (1ULL << 62)
+/* Bits 0–15: the request's number on this connection, or the number of the one that is answered (also by a 1xx). */
+#define NOTE_NUMBER (1ULL << 61)
 #define PARTIAL_MAX (128 << 10) /* of a longer head (or trailer) the rest is not sent */
 
 enum mode {
@@ -62,12 +66,18 @@ struct h1_dir {
 struct h1 {
 	struct h1_dir d[2];
 	__u64 no_body; /* bit n: the n-th outstanding request's answer has no body */
-	__s32 outstanding; /* negative: answers came before their requests */
+	__u16 asked;	/* requests so far; wraps */
+	__u16 answered; /* may be ahead of `asked`: answers came before their requests */
 	__u16 connect; /* so many answers until that of a CONNECT; 0: none is outstanding */
 	__u8 req_dir;
 	__u8 uncertain;
 };
 _Static_assert(sizeof(struct h1) <= CONN_PROTO_STATE, "HTTP/1 state does not fit");
+
+static __always_inline __s32 outstanding(const struct h1 *h)
+{
+	return (__s16)(h->asked - h->answered);
+}
 
 /* A scan's parameters and results, in walk.tmp. */
 struct scan {
@@ -305,7 +315,7 @@ static __always_inline bool starts_answer(const __u8 *p, __u32 len)
 	__u64 w = word_at(p), want = word('H', 'T', 'T', 'P', '/', '1', '.', 0);
 
 	if (len >= 8)
-		return (w & 0x00ffffffffffffffULL) == want && (p[7] == '0' || p[7] == '1');
+		return (w & 0x00ffffffffffffffULL) == want && (p[7] == '0' || p[7] == '1') && (len == 8 || p[8] == ' ');
 	return len && !((w ^ want) << (64 - 8 * (len & 7)));
 }
 
@@ -346,12 +356,26 @@ static __always_inline bool starts_message(const struct h1 *h, struct walk *w)
 	return http1_starts() & (w->dir == h->req_dir ? STARTS_REQUEST : STARTS_ANSWER);
 }
 
+/* The first line of what begins like a request: 1 it ends with the version, 0 it does not, -1 its end is not here. */
+static __always_inline int line_ends_well(struct walk *w)
+{
+	const struct scan *s = scan(w, L_OTHER, 0, true);
+	const __u8 *p;
+
+	if (s->eol == ~0U)
+		return -1;
+	if (s->eol < 14)
+		return 0;
+	p = w->data + ((s->eol - 9) & PIECE_MASK);
+	if (p[8] != '\r')
+		p++;
+	return (word_at(p) & 0x00ffffffffffffffULL) == word('H', 'T', 'T', 'P', '/', '1', '.', 0);
+}
+
 static __always_inline __u32 do_http1_detect(struct walk *w)
 {
 	struct h1 *h = (struct h1 *)w->state;
 	__u32 starts = http1_starts();
-	const struct scan *s;
-	const __u8 *p;
 
 	if (!starts)
 		return 0;
@@ -360,17 +384,8 @@ static __always_inline __u32 do_http1_detect(struct walk *w)
 		h->req_dir = !w->dir;
 		return 1;
 	}
-	s = scan(w, L_OTHER, 0, true);
-	if (s->eol != ~0U) {
-		/* the first line is here: it must end with the version */
-		if (s->eol < 14)
-			return 0;
-		p = w->data + ((s->eol - 9) & PIECE_MASK);
-		if (p[8] != '\r')
-			p++;
-		if ((word_at(p) & 0x00ffffffffffffffULL) != word('H', 'T', 'T', 'P', '/', '1', '.', 0))
-			return 0;
-	}
+	if (!line_ends_well(w))
+		return 0;
 	h->req_dir = w->dir;
 	return 1;
 }
@@ -378,7 +393,7 @@ static __always_inline __u32 do_http1_detect(struct walk *w)
 /* A body that may not be there: what stands in its place is looked at once. */
 static __always_inline bool is_doubtful(const struct h1 *h, const struct h1_dir *d, bool request)
 {
-	return d->flags & F_MAYBE && (request ? h->outstanding <= 0 : h->uncertain);
+	return d->flags & F_MAYBE && (request ? outstanding(h) <= 0 : h->uncertain);
 }
 
 static __always_inline __u32 skip_body(struct walk *w, struct h1_dir *d)
@@ -410,17 +425,19 @@ static __always_inline __u32 do_http1_skip(struct walk *w)
 
 static __always_inline void request_head(struct h1 *h, __u64 first)
 {
-	if (h->outstanding < 0) {
-		h->outstanding++;
+	__s32 before = outstanding(h);
+
+	h->asked++;
+	if (before < 0)
 		return;
+	if ((first & 0xffffffffffULL) == (word('H', 'E', 'A', 'D', ' ', 0, 0, 0))) {
+		if (before < 64)
+			h->no_body |= 1ULL << (before & 63);
+		else
+			h->uncertain = 1;
 	}
-	if (h->outstanding >= 64)
-		h->uncertain = 1;
-	else if ((first & 0xffffffffffULL) == (word('H', 'E', 'A', 'D', ' ', 0, 0, 0)))
-		h->no_body |= 1ULL << (h->outstanding & 63);
-	h->outstanding++;
 	if (first == word('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '))
-		h->connect = h->outstanding;
+		h->connect = before + 1;
 }
 
 /* first: "/1.1 200" */
@@ -438,15 +455,12 @@ static __always_inline void answer_head(struct h1 *h, struct h1_dir *d, __u64 fi
 		d->flags |= F_NO_BODY;
 	if (h->connect && !--h->connect && a == '2')
 		d->flags |= F_SWITCH | F_NO_BODY;
-	if (h->outstanding <= 0) {
+	if (outstanding(h) <= 0)
 		h->uncertain = 1;
-		h->outstanding--;
-		return;
-	}
+	h->answered++;
 	if (h->no_body & 1)
 		d->flags |= F_NO_BODY;
 	h->no_body >>= 1;
-	h->outstanding--;
 }
 
 static __always_inline void head_reset(struct h1_dir *d)
@@ -478,7 +492,8 @@ static __always_inline void head_done(struct h1_dir *d, bool request)
 	} else if (!request) {
 		d->mode = M_CLOSE;
 	}
-	d->flags = F_MAYBE;
+	if (d->mode != M_HEAD)
+		d->flags = F_MAYBE;
 }
 
 /*
@@ -523,7 +538,12 @@ static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_d
 	if (!s->end && w->cap < w->left && w->cap < PIECE_MAX)
 		return 0;
 	take = s->end ? s->end : w->cap;
-	w->heads = request && !d->partial;
+	if (!d->partial) {
+		w->heads = request;
+		w->note = NOTE_HEAD;
+		if (!w->unseen)
+			w->note |= NOTE_NUMBER | (request ? h->asked : h->answered);
+	}
 	d->flags |= s->flags;
 	d->remaining = s->length;
 	d->line = s->line;
@@ -629,11 +649,13 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 		w->note = NOTE_CHUNK | d->body;
 	if (!l->len) {
 		n = w->cap < LINE_MAX ? w->cap : LINE_MAX;
+		d->flags = 0;
 		d->remaining = l->size;
 		d->digits = 1 | (l->ext ? EXTENSION : 0);
 		w->emit = n;
 		return n;
 	}
+	d->flags = 0;
 	n = l->len;
 	if (!l->size)
 		return walk_trailer(w, d);
@@ -644,14 +666,23 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 	return n;
 }
 
-/* Where a body should begin or go on, is there a message instead? */
+/*
+ * Where a body should begin or go on, is there a message instead? In a request's place a body may look like one: it takes
+ * a whole line, or at least a good part of it.
+ */
 static __always_inline bool is_message_instead(struct walk *w, const struct h1 *h, const struct h1_dir *d)
 {
+	bool request = w->dir == h->req_dir;
+	int line;
+
 	if (d->mode == M_CHUNK && !d->digits && !is_hex(w->data[0]))
 		return true;
-	if (d->mode == M_CHUNK ? d->digits || d->body : !(d->flags & F_MAYBE))
+	if (!is_doubtful(h, d, request) || !starts_message(h, w))
 		return false;
-	return starts_message(h, w);
+	if (!request)
+		return true;
+	line = line_ends_well(w);
+	return line > 0 || (line < 0 && w->cap > 16);
 }
 
 static __always_inline __u32 do_http1_walk(struct walk *w)

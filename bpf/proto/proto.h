@@ -47,7 +47,7 @@ struct walk {
 	__u32 heads; /* out: requests that begin in what is emitted */
 	__u32 done;  /* out: a message ended with what was taken */
 	__u32 leave; /* out: after these bytes the connection stops being this protocol */
-	__u32 pad;
+	__u32 unseen; /* in: of this connection bytes have passed that nobody looked at: it was joined late, or they could not be read */
 	__u64 tmp[6]; /* the protocol's own, for one call */
 	struct ev_data ev; /* data follows it in the record */
 	__u8 data[2 * PIECE_MAX];

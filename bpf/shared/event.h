@@ -40,6 +40,7 @@ enum sonde_conn_flags {
 	CONN_GAP = 1 << 8,	  /* a record of this connection was lost since the last one */
 	CONN_TLS = 1 << 10,
 	CONN_PEER_FIN = 1 << 11, /* EV_END with END_PEER_FIN was sent */
+	CONN_UNSEEN = 1 << 12,	 /* bytes passed that could not be read */
 };
 
 struct ev_conn {

@@ -17,12 +17,22 @@
 
 /* gRPC status codes, https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
 static const char *const grpc_names[] = {
-	"OK",		  "CANCELLED",	   "UNKNOWN",		 "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED", "NOT_FOUND",
-	"ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",	    "OUT_OF_RANGE",
-	"UNIMPLEMENTED",  "INTERNAL",	   "UNAVAILABLE",	 "DATA_LOSS",	       "UNAUTHENTICATED",
+	"OK",	     "CANCELLED",	"UNKNOWN",	     "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+	"NOT_FOUND", "ALREADY_EXISTS",	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+	"ABORTED",   "OUT_OF_RANGE",	"UNIMPLEMENTED",     "INTERNAL",	   "UNAVAILABLE",
+	"DATA_LOSS", "UNAUTHENTICATED",
 };
-enum { GRPC_OK = 0, GRPC_CANCELLED = 1, GRPC_UNKNOWN = 2, GRPC_DEADLINE_EXCEEDED = 4, GRPC_RESOURCE_EXHAUSTED = 8,
-       GRPC_ABORTED = 10, GRPC_OUT_OF_RANGE = 11, GRPC_UNAVAILABLE = 14, GRPC_DATA_LOSS = 15 };
+enum {
+	GRPC_OK = 0,
+	GRPC_CANCELLED = 1,
+	GRPC_UNKNOWN = 2,
+	GRPC_DEADLINE_EXCEEDED = 4,
+	GRPC_RESOURCE_EXHAUSTED = 8,
+	GRPC_ABORTED = 10,
+	GRPC_OUT_OF_RANGE = 11,
+	GRPC_UNAVAILABLE = 14,
+	GRPC_DATA_LOSS = 15
+};
 
 void otlp_answer_clear(struct otlp_answer *a)
 {
@@ -31,14 +41,14 @@ void otlp_answer_clear(struct otlp_answer *a)
 	free(a->grpc_details);
 	buf_clear(&body);
 	body.max = OTLP_BODY_MAX;
-	*a = (struct otlp_answer){ .body = body };
+	*a = (struct otlp_answer){.body = body};
 }
 
 void otlp_answer_done(struct otlp_answer *a)
 {
 	free(a->grpc_details);
 	buf_done(&a->body);
-	*a = (struct otlp_answer){ 0 };
+	*a = (struct otlp_answer){0};
 }
 
 static void keep(char *dst, size_t size, struct str value)
@@ -275,19 +285,25 @@ static void judge_http(const struct otlp_answer *a, enum otlp_signal signal, uin
 	add_rpc_message(a, j);
 }
 
-/* The code in the trailers; without one, what the HTTP status stands for (gRPC, "HTTP to gRPC Status Code Mapping"). */
+/*
+ * The code in the trailers; without one, what the HTTP status stands for (gRPC, "HTTP to gRPC Status Code
+ * Mapping"). A gRPC answer whose trailers never came is a connection that broke: the server was stopped.
+ */
 static uint64_t grpc_code(const struct otlp_answer *a)
 {
 	uint64_t code;
 
-	if (!str_to_u64(str_of(a->grpc_status), &code))
-		return code;
+	if (*a->grpc_status)
+		return str_to_u64(str_of(a->grpc_status), &code) ? GRPC_UNKNOWN : code;
 	switch (a->http_status) {
 	case 429:
 	case 502:
 	case 503:
 	case 504:
 		return GRPC_UNAVAILABLE;
+	case 200:
+		return str_starts_nocase(str_of(a->content_type), STR("application/grpc")) ? GRPC_UNAVAILABLE :
+											     GRPC_UNKNOWN;
 	default:
 		return GRPC_UNKNOWN;
 	}
@@ -313,7 +329,7 @@ static bool grpc_retryable(uint64_t code, bool has_retry_info)
 /* A server answers compressed to a compressed request. False: not gzip, or longer than an answer may be. */
 static bool gunzip(const uint8_t *p, size_t len, struct buf *out)
 {
-	z_stream z = { .next_in = (uint8_t *)p, .avail_in = (uInt)len };
+	z_stream z = {.next_in = (uint8_t *)p, .avail_in = (uInt)len};
 	uint8_t chunk[4096];
 	int rc;
 
@@ -371,7 +387,7 @@ static void judge_grpc(const struct otlp_answer *a, enum otlp_signal signal, str
 void otlp_judge(const struct otlp_answer *a, enum otlp_signal signal, bool grpc, uint64_t wall_ns,
 		struct otlp_judgement *ret)
 {
-	*ret = (struct otlp_judgement){ .verdict = OTLP_ACCEPTED };
+	*ret = (struct otlp_judgement){.verdict = OTLP_ACCEPTED};
 	if (grpc)
 		judge_grpc(a, signal, ret);
 	else

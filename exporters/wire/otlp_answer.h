@@ -8,7 +8,7 @@
 
 #include "user/base/buf.h"
 
-#define OTLP_BODY_MAX (64U << 10)
+#define OTLP_BODY_MAX	 (64U << 10)
 #define OTLP_HEADERS_MAX (64U << 10)
 #define OTLP_WAIT_MAX_NS (600ULL * 1000000000ULL) /* an endpoint may not silence us for longer than ten minutes */
 

@@ -36,7 +36,7 @@ static void forget_unseen(struct otlp_delta *d, uint64_t round)
 {
 	struct hmap_node *n;
 
-	hmap_each(n, &d->series) {
+	hmap_each (n, &d->series) {
 		struct otlp_series *s = container_of(n, struct otlp_series, node);
 
 		if (s->round != round)

@@ -15,7 +15,7 @@
 
 /* W3C flags stand in the low byte; these two say whether the parent is known to be of another process. */
 #define FLAG_HAS_IS_REMOTE 0x100U
-#define FLAG_IS_REMOTE 0x200U
+#define FLAG_IS_REMOTE	   0x200U
 
 struct chunk {
 	struct chunk *next;
@@ -30,12 +30,12 @@ struct otlp_encoder {
 	char *version;
 };
 
-#define NEW(e, Type, name)                                                          \
-	({                                                                          \
-		Sonde__Otlp__##Type *m_ = alloc((e), sizeof(Sonde__Otlp__##Type));  \
-		if (m_)                                                             \
-			sonde__otlp__##name##__init(m_);                            \
-		m_;                                                                 \
+#define NEW(e, Type, name)                                                                                             \
+	({                                                                                                             \
+		Sonde__Otlp__##Type *m_ = alloc((e), sizeof(Sonde__Otlp__##Type));                                     \
+		if (m_)                                                                                                \
+			sonde__otlp__##name##__init(m_);                                                               \
+		m_;                                                                                                    \
 	})
 
 /* ---- memory ---- */
@@ -93,7 +93,7 @@ static void *alloc(struct otlp_encoder *e, size_t size)
 			e->err = -ENOMEM;
 			return NULL;
 		}
-		*c = (struct chunk){ .next = e->chunks, .size = room };
+		*c = (struct chunk){.next = e->chunks, .size = room};
 		e->chunks = c;
 	}
 	p = memset(c->data + c->used, 0, size);
@@ -113,7 +113,7 @@ static void pack_append(ProtobufCBuffer *b, size_t len, const uint8_t *data)
 
 static int pack(struct otlp_encoder *e, const ProtobufCMessage *m, struct buf *out)
 {
-	struct pack_target t = { { pack_append }, out };
+	struct pack_target t = {{pack_append}, out};
 
 	if (e->err)
 		return e->err;
@@ -154,7 +154,7 @@ struct attr_list {
 
 static struct attr_list attr_list(struct otlp_encoder *e, size_t max)
 {
-	struct attr_list l = { .v = alloc(e, max * sizeof(*l.v)) };
+	struct attr_list l = {.v = alloc(e, max * sizeof(*l.v))};
 
 	l.max = l.v ? max : 0;
 	return l;
@@ -216,7 +216,7 @@ static bool ends_with(struct str s, struct str end)
  */
 static void put_label(struct otlp_encoder *e, struct attr_list *l, const char *key, const char *value)
 {
-	static const struct str numbers[] = { STR(".port"), STR(".pid"), STR(".parent_pid"), STR(".status_code") };
+	static const struct str numbers[] = {STR(".port"), STR(".pid"), STR(".parent_pid"), STR(".status_code")};
 	uint64_t n;
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -337,7 +337,7 @@ static struct attr_list span_attrs(struct otlp_encoder *e, const struct call *c)
 
 static ProtobufCBinaryData bytes(const uint8_t *p, size_t len)
 {
-	return (ProtobufCBinaryData){ len, (uint8_t *)p };
+	return (ProtobufCBinaryData){len, (uint8_t *)p};
 }
 
 /* The parent came in on the request, from another process. */
@@ -362,8 +362,8 @@ static Sonde__Otlp__Span *make_span(struct otlp_encoder *e, const struct span *s
 		m->trace_state = text(e, s->call.parent.state);
 	m->flags = s->flags | FLAG_HAS_IS_REMOTE | (parent_is_remote(s) ? FLAG_IS_REMOTE : 0);
 	m->name = text(e, str_of(s->name));
-	m->kind = s->call.role == ROLE_SERVER ? SONDE__OTLP__SPAN__SPAN_KIND__SPAN_KIND_SERVER :
-						SONDE__OTLP__SPAN__SPAN_KIND__SPAN_KIND_CLIENT;
+	m->kind = s->call.role == ROLE_SERVER ? SONDE__OTLP__SPAN__SPAN_KIND__SPAN_KIND_SERVER
+					      : SONDE__OTLP__SPAN__SPAN_KIND__SPAN_KIND_CLIENT;
 	m->start_time_unix_nano = s->start_wall_ns;
 	m->end_time_unix_nano = s->end_wall_ns;
 	m->attributes = l.v;
@@ -422,7 +422,8 @@ static Sonde__Otlp__ResourceSpans *make_resource_spans(struct otlp_encoder *e, s
 	while (used < n && spans[used]->call.service == spans[0]->call.service)
 		used++;
 	*ret_used = used;
-	if (!rs || !ss || !(rs->scope_spans = alloc(e, sizeof(ss))) || !(ss->spans = alloc(e, used * sizeof(*ss->spans))))
+	if (!rs || !ss || !(rs->scope_spans = alloc(e, sizeof(ss))) ||
+	    !(ss->spans = alloc(e, used * sizeof(*ss->spans))))
 		return NULL;
 	rs->resource = make_resource(e, spans[0]->call.service);
 	rs->schema_url = ss->schema_url = SEMCONV_SCHEMA_URL;
@@ -488,7 +489,7 @@ int otlp_index_points(const struct snapshot *s, const struct service *self, stru
 		for (size_t i = 0; fam->inst->kind != INST_INFO && i < fam->n_points; i++) {
 			const struct service *owner = fam->points[i].service;
 
-			p[n++] = (struct otlp_point){ owner ? owner : self, fam, &fam->points[i], NULL };
+			p[n++] = (struct otlp_point){owner ? owner : self, fam, &fam->points[i], NULL};
 		}
 	}
 	qsort(p, n, sizeof(*p), compare_points);
@@ -547,8 +548,8 @@ static Sonde__Otlp__HistogramDataPoint *make_histogram(struct otlp_encoder *e, c
 
 static Sonde__Otlp__AggregationTemporality temporality(const struct otlp_point *p)
 {
-	return p->since ? SONDE__OTLP__AGGREGATION_TEMPORALITY__AGGREGATION_TEMPORALITY_DELTA :
-			  SONDE__OTLP__AGGREGATION_TEMPORALITY__AGGREGATION_TEMPORALITY_CUMULATIVE;
+	return p->since ? SONDE__OTLP__AGGREGATION_TEMPORALITY__AGGREGATION_TEMPORALITY_DELTA
+			: SONDE__OTLP__AGGREGATION_TEMPORALITY__AGGREGATION_TEMPORALITY_CUMULATIVE;
 }
 
 static Sonde__Otlp__NumberDataPoint **make_numbers(struct otlp_encoder *e, const struct otlp_point *p, size_t n,

@@ -20,16 +20,16 @@
 #include "user/base/hmap.h"
 #include "user/base/log.h"
 
-#define SOCKETS_MAX 8
-#define REUSE_MAX_NS (100 * NSEC_PER_SEC) /* below CURLOPT_MAXAGE_CONN's default, 118 s */
+#define SOCKETS_MAX	  8
+#define REUSE_MAX_NS	  (100 * NSEC_PER_SEC) /* below CURLOPT_MAXAGE_CONN's default, 118 s */
 #define BACKOFF_DOUBLINGS 4
-#define POLL_MAX_MS 60000
+#define POLL_MAX_MS	  60000
 
 static const struct {
 	const char *name, *path, *service;
 } signals[] = {
-	[OTLP_TRACES] = { "traces", "/v1/traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export" },
-	[OTLP_METRICS] = { "metrics", "/v1/metrics", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" },
+	[OTLP_TRACES] = {"traces", "/v1/traces", "/opentelemetry.proto.collector.trace.v1.TraceService/Export"},
+	[OTLP_METRICS] = {"metrics", "/v1/metrics", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"},
 };
 
 struct otlp_sender {
@@ -120,7 +120,8 @@ int otlp_url(const char *endpoint, enum otlp_signal signal, bool grpc, bool gene
 
 	if (!u)
 		return -ENOMEM;
-	if (snprintf(full, sizeof(full), "%s%s", strstr(endpoint, "://") ? "" : "http://", endpoint) < (int)sizeof(full) &&
+	if (snprintf(full, sizeof(full), "%s%s", strstr(endpoint, "://") ? "" : "http://", endpoint) <
+		    (int)sizeof(full) &&
 	    !curl_url_set(u, CURLUPART_URL, full, 0) && scheme_is_http(u)) {
 		curl_url_set(u, CURLUPART_FRAGMENT, NULL, 0);
 		err = grpc || general ? set_path(u, signal, grpc) : 0;
@@ -152,7 +153,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *ctx)
 {
 	struct otlp_sender *s = ctx;
 
-	return otlp_answer_header(&s->answer, (struct str){ data, size * n }) ? size * n : 0;
+	return otlp_answer_header(&s->answer, (struct str){data, size * n}) ? size * n : 0;
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *ctx)
@@ -221,11 +222,11 @@ static int own_headers(struct otlp_sender *s)
 		const char *name, *value;
 		bool http, grpc, gzip;
 	} own[] = {
-		{ "Content-Type", "application/x-protobuf", true, false, false },
-		{ "Content-Encoding", "gzip", true, false, true },
-		{ "Content-Type", "application/grpc", false, true, false },
-		{ "TE", "trailers", false, true, false },
-		{ "grpc-encoding", "gzip", false, true, true },
+		{"Content-Type", "application/x-protobuf", true, false, false},
+		{"Content-Encoding", "gzip", true, false, true},
+		{"Content-Type", "application/grpc", false, true, false},
+		{"TE", "trailers", false, true, false},
+		{"grpc-encoding", "gzip", false, true, true},
 	};
 	int err = 0;
 
@@ -245,8 +246,8 @@ static int own_headers(struct otlp_sender *s)
 
 static bool reserved_header(const char *name)
 {
-	static const char *const reserved[] = { "content-type", "content-encoding", "content-length", "te", "expect",
-						"grpc-encoding", "grpc-timeout",     "transfer-encoding" };
+	static const char *const reserved[] = {"content-type",	"content-encoding", "content-length",	"te", "expect",
+					       "grpc-encoding", "grpc-timeout",	    "transfer-encoding"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
 		if (str_eq_nocase(str_of(name), str_of(reserved[i])))
@@ -262,8 +263,10 @@ static int user_headers(struct otlp_sender *s, const struct kv_list *l)
 	for (size_t i = 0; !err && l && i < l->n; i++) {
 		/* the value may be a secret: never logged */
 		if (!header_text_ok(l->v[i].key, true) || !header_text_ok(l->v[i].value, false))
-			return log_err_r(-EINVAL, "OTLP %s: header %s cannot be sent: its name or value has a character "
-					 "that HTTP forbids", signals[s->signal].name, l->v[i].key);
+			return log_err_r(-EINVAL,
+					 "OTLP %s: header %s cannot be sent: its name or value has a character "
+					 "that HTTP forbids",
+					 signals[s->signal].name, l->v[i].key);
 		if (reserved_header(l->v[i].key))
 			log_warn("OTLP %s: header %s is set by the protocol and ignored", signals[s->signal].name,
 				 l->v[i].key);
@@ -439,7 +442,7 @@ static int pack(struct otlp_sender *s, const struct buf *body)
 /* The one connection is open, and the far end has not sent anything (a farewell) since the last answer. */
 static bool connection_is_usable(const struct otlp_sender *s, uint64_t now)
 {
-	struct pollfd p = { .fd = -1, .events = POLLIN | POLLRDHUP };
+	struct pollfd p = {.fd = -1, .events = POLLIN | POLLRDHUP};
 
 	if (!s->idle_since_ns || now - s->idle_since_ns > REUSE_MAX_NS)
 		return false;
@@ -504,20 +507,27 @@ static CURLcode run(struct otlp_sender *s, uint64_t until_ns)
 	return code;
 }
 
+/* "grpc-timeout: 1000m", at most eight digits; without a limit worth telling, no header. */
+static bool timeout_header(uint64_t now, uint64_t until_ns, char text[48])
+{
+	uint64_t ms = until_ns > now ? (until_ns - now) / NSEC_PER_MSEC : 0;
+
+	snprintf(text, 48, "grpc-timeout: %llum", (unsigned long long)MAX(ms, 1ULL));
+	return ms <= 99999999;
+}
+
 static CURLcode exchange(struct otlp_sender *s, uint64_t until_ns, bool reuse, long *ret_connects)
 {
-	struct curl_slist timeout = { .next = s->headers };
-	uint64_t now = clock_mono_ns();
-	char text[64];
+	struct curl_slist timeout = {.next = s->headers};
+	char text[48];
 	CURLcode code;
 
 	otlp_answer_clear(&s->answer);
 	s->curl_error[0] = 0;
 	choose_version(s, reuse);
-	/* at most eight digits; no limit, no header */
-	snprintf(text, sizeof(text), "grpc-timeout: %dm", (int)MIN(poll_ms(now, until_ns), 99999999));
 	timeout.data = text;
-	curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, s->grpc && until_ns > now ? &timeout : s->headers);
+	curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER,
+			 s->grpc && timeout_header(clock_mono_ns(), until_ns, text) ? &timeout : s->headers);
 	curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->packed.len);
 	curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, s->packed.data);
 	code = run(s, until_ns);
@@ -558,7 +568,7 @@ static bool judge_transfer(struct otlp_sender *s, CURLcode code, struct otlp_jud
 		otlp_judge(&s->answer, s->signal, s->grpc, clock_wall_ns(), j);
 		return true;
 	}
-	*j = (struct otlp_judgement){ .verdict = may_pass(code) ? OTLP_RETRY : OTLP_REFUSED };
+	*j = (struct otlp_judgement){.verdict = may_pass(code) ? OTLP_RETRY : OTLP_REFUSED};
 	snprintf(j->reason, sizeof(j->reason), "%s", *s->curl_error ? s->curl_error : curl_easy_strerror(code));
 	return false;
 }

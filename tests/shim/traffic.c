@@ -320,6 +320,9 @@ static void end_turn(struct traffic *t, size_t first, size_t from[2])
 	size_t end[2] = { t->side[0].n, t->side[1].n };
 	enum manner m[2] = { some_manner(t, end[0] - from[0]), some_manner(t, end[1] - from[1]) };
 
+	if (t->refused && (m[0] == CUT_BYTE || m[0] == CUT_TINY || m[0] == CUT_RANDOM))
+		m[0] = CUT_WRITES;
+	t->refused = false;
 	while (from[0] < end[0] || from[1] < end[1]) {
 		size_t may = answers_allowed(t, first, from[0], end[1]);
 
@@ -380,6 +383,7 @@ static void expect(struct traffic *t)
 		x->status = one_in(t, 2) ? 417 : 401;
 		put_answer(t, x);
 		end_turn(t, first, from);
+		t->refused = true;
 		return;
 	}
 	put_interim(t, 100);
@@ -455,7 +459,7 @@ void traffic_make(struct traffic *t, uint64_t seed, size_t calls)
 		if (one_in(t, 10))
 			expect(t);
 		else if (one_in(t, 60))
-			burst(t, 1 + below(t, 100));
+			burst(t, 1 + below(t, 64)); /* as many as the kernel's half can keep apart */
 		else
 			burst(t, one_in(t, 4) ? 1 + below(t, 8) : 1);
 	}

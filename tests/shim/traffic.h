@@ -40,6 +40,7 @@ struct traffic {
 	struct passing *ev;
 	size_t n_ev, room_ev;
 	bool by_close; /* the last answer ends with the connection */
+	bool refused;  /* the body of the last request was not wanted: the next head does not come byte by byte */
 	bool leaves;   /* the last exchange made it another protocol: what follows is no HTTP */
 	uint64_t rng;
 	size_t *cuts[2]; /* where a program's own writes end */

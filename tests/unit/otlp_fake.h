@@ -29,7 +29,7 @@ struct fake {
 	size_t n_script;
 	pthread_t thread;
 	atomic_uint requests, connections;
-	pthread_mutex_t lock; /* the two below */
+	pthread_mutex_t lock;  /* the two below */
 	struct buf head, body; /* of the last request */
 };
 
@@ -67,7 +67,7 @@ static inline bool fake_read_body(int fd, const struct buf *head, struct buf *bo
 /* False: the connection is to be closed. */
 static inline bool fake_reply(int fd, const struct fake_reply *r)
 {
-	struct linger hard = { 1, 0 };
+	struct linger hard = {1, 0};
 	_buf_ struct buf b = BUF_INIT;
 	char junk[4096];
 
@@ -128,14 +128,13 @@ static inline void *fake_thread(void *arg)
 
 static inline void fake_start(struct fake *f, const struct fake_reply *script, size_t n)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(a);
 
-	*f = (struct fake){ .script = script, .n_script = n, .lock = PTHREAD_MUTEX_INITIALIZER };
+	*f = (struct fake){.script = script, .n_script = n, .lock = PTHREAD_MUTEX_INITIALIZER};
 	f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (bind(f->listener, (struct sockaddr *)&a, sizeof(a)) || listen(f->listener, 8) ||
-	    getsockname(f->listener, (struct sockaddr *)&a, &len) ||
-	    pthread_create(&f->thread, NULL, fake_thread, f))
+	    getsockname(f->listener, (struct sockaddr *)&a, &len) || pthread_create(&f->thread, NULL, fake_thread, f))
 		abort();
 	f->port = ntohs(a.sin_port);
 }

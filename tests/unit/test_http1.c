@@ -863,8 +863,8 @@ static void flush_hole(struct world *w, enum flow_dir dir)
 	w->hole[dir] = 0;
 }
 
-/* Sends a stream's bytes in random records; `starts`: where requests begin. */
-static void transmit(struct world *w, enum flow_dir dir, const struct buf *b, const size_t *starts, size_t n_starts)
+/* Sends one message in random records; the kernel's half begins a new one with each message. */
+static void transmit(struct world *w, enum flow_dir dir, const struct buf *b, bool request)
 {
 	for (size_t at = 0, n; at < b->len; at += n) {
 		n = rnd(3) ? b->len : 1 + rnd(80);
@@ -876,34 +876,29 @@ static void transmit(struct world *w, enum flow_dir dir, const struct buf *b, co
 			continue;
 		}
 		w->hole[dir] += n;
-		for (size_t i = 0; i < n_starts; i++)
-			w->unseen += starts[i] >= at && starts[i] < at + n;
+		w->unseen += request && !at;
 	}
 }
 
 static void ask(struct world *w, enum flow_dir dir, unsigned n)
 {
-	_buf_ struct buf b = BUF_INIT;
-	size_t starts[16];
-
-	for (unsigned i = 0; i < n; i++) {
+	for (; n; n--) {
+		_buf_ struct buf b = BUF_INIT;
 		unsigned body = rnd(3) ? 0 : rnd(60);
 
-		starts[i] = b.len;
 		w->made++;
 		if (body)
 			buf_printf(&b, "POST /%u HTTP/1.1\r\nHost: x\r\nContent-Length: %u\r\n\r\n%*s", w->made, body, (int)body, "");
 		else
 			buf_printf(&b, "GET /%u HTTP/1.1\r\nHost: x\r\n\r\n", w->made);
+		transmit(w, dir, &b, true);
 	}
-	transmit(w, dir, &b, starts, n);
 }
 
 static void answer(struct world *w, enum flow_dir dir, unsigned n)
 {
-	_buf_ struct buf b = BUF_INIT;
-
 	for (; n; n--) {
+		_buf_ struct buf b = BUF_INIT;
 		unsigned len = ++w->answered;
 
 		buf_printf(&b, "HTTP/1.1 %u X\r\n", rnd(9) ? 200 : 503);
@@ -911,8 +906,8 @@ static void answer(struct world *w, enum flow_dir dir, unsigned n)
 			buf_printf(&b, "Content-Length: %u\r\n\r\n%*s", len, (int)len, "");
 		else
 			buf_printf(&b, "Transfer-Encoding: chunked\r\n\r\n%x\r\n%*s\r\n0\r\n\r\n", len, (int)len, "");
+		transmit(w, dir, &b, false);
 	}
-	transmit(w, dir, &b, NULL, 0);
 }
 
 static void live(struct world *w, enum flow_dir requests, unsigned turns)
@@ -925,6 +920,7 @@ static void live(struct world *w, enum flow_dir requests, unsigned turns)
 		ask(w, requests, 3);
 		answer(w, !requests, 1);
 		ask(w, requests, 1);
+		answer(w, !requests, 1);
 	}
 	w->loss = loss;
 	while (turns--) {

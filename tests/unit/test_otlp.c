@@ -13,12 +13,12 @@
 #include "tests/unit/otlp_fake.h"
 #include "user/base/clock.h"
 
-#define SEC NSEC_PER_SEC
+#define SEC  NSEC_PER_SEC
 #define MSEC NSEC_PER_MSEC
 
 extern const struct exporter_ops exporter_otlp;
 
-static const struct instrument requests = { "test.requests", "{request}", "Requests.", INST_COUNTER };
+static const struct instrument requests = {"test.requests", "{request}", "Requests.", INST_COUNTER};
 static struct service *service;
 static atomic_uint snapshots;
 
@@ -27,9 +27,9 @@ static struct snapshot *take_snapshot(void *ctx)
 	struct snapshot *s = calloc(1, sizeof(*s));
 	struct family *f = calloc(1, sizeof(*f) + sizeof(struct point));
 
-	*s = (struct snapshot){ .refs = 1, .wall_ns = clock_wall_ns(), .families = f, .n_families = 1, .arena = f };
-	*f = (struct family){ .inst = &requests, .points = (struct point *)(f + 1), .n_points = 1 };
-	f->points[0] = (struct point){ service_ref(service), labels_new(NULL, 0), 1, { .value = 5 } };
+	*s = (struct snapshot){.refs = 1, .wall_ns = clock_wall_ns(), .families = f, .n_families = 1, .arena = f};
+	*f = (struct family){.inst = &requests, .points = (struct point *)(f + 1), .n_points = 1};
+	f->points[0] = (struct point){service_ref(service), labels_new(NULL, 0), 1, {.value = 5}};
 	atomic_fetch_add(&snapshots, 1);
 	return s;
 }
@@ -45,16 +45,27 @@ struct setup {
 
 static void defaults(struct setup *s)
 {
-	*s = (struct setup){ .config = { .otlp_endpoint = no_text, .otlp_traces_endpoint = no_text,
-					 .otlp_metrics_endpoint = no_text, .otlp_certificate = no_text,
-					 .otlp_traces_certificate = no_text, .otlp_metrics_certificate = no_text,
-					 .otlp_client_certificate = no_text, .otlp_client_key = no_text,
-					 .otlp_traces_protocol = OTLP_INHERIT, .otlp_metrics_protocol = OTLP_INHERIT,
-					 .otlp_traces_compression = COMPRESSION_INHERIT,
-					 .otlp_metrics_compression = COMPRESSION_INHERIT, .otlp_timeout = 10 * SEC,
-					 .bsp_delay = 20 * MSEC, .bsp_timeout = 30 * SEC, .bsp_queue = 100, .bsp_batch = 10,
-					 .metric_interval = 3600 * SEC, .metric_timeout = 30 * SEC } };
-	s->host = (struct exporter_host){ .snapshot = take_snapshot, .config = &s->config, .version = "1", .self = service };
+	*s = (struct setup){.config = {.otlp_endpoint = no_text,
+				       .otlp_traces_endpoint = no_text,
+				       .otlp_metrics_endpoint = no_text,
+				       .otlp_certificate = no_text,
+				       .otlp_traces_certificate = no_text,
+				       .otlp_metrics_certificate = no_text,
+				       .otlp_client_certificate = no_text,
+				       .otlp_client_key = no_text,
+				       .otlp_traces_protocol = OTLP_INHERIT,
+				       .otlp_metrics_protocol = OTLP_INHERIT,
+				       .otlp_traces_compression = COMPRESSION_INHERIT,
+				       .otlp_metrics_compression = COMPRESSION_INHERIT,
+				       .otlp_timeout = 10 * SEC,
+				       .bsp_delay = 20 * MSEC,
+				       .bsp_timeout = 30 * SEC,
+				       .bsp_queue = 100,
+				       .bsp_batch = 10,
+				       .metric_interval = 3600 * SEC,
+				       .metric_timeout = 30 * SEC}};
+	s->host = (struct exporter_host){
+		.snapshot = take_snapshot, .config = &s->config, .version = "1", .self = service};
 }
 
 /* The URL of a fake as the endpoint of one signal. */
@@ -72,7 +83,7 @@ static void start(struct setup *s)
 
 static void give_spans(struct setup *s, unsigned int n)
 {
-	struct call c = { .role = ROLE_SERVER, .wait_ns = WAIT_UNKNOWN, .comm = "x", .service = service };
+	struct call c = {.role = ROLE_SERVER, .wait_ns = WAIT_UNKNOWN, .comm = "x", .service = service};
 
 	for (unsigned int i = 0; i < n; i++) {
 		struct span *span = span_new(&c, "GET");
@@ -95,12 +106,12 @@ static struct exporter_stats stats(struct setup *s, const char *signal)
 }
 
 /* Waits for a condition, ten seconds at most. */
-#define wait_for(cond)                                                           \
-	do {                                                                     \
-		uint64_t until_ = clock_mono_ns() + 10 * SEC;                    \
-		while (!(cond) && clock_mono_ns() < until_)                      \
-			nanosleep(&(struct timespec){ 0, 1000000 }, NULL);       \
-		assert_true(cond);                                               \
+#define wait_for(cond)                                                                                                 \
+	do {                                                                                                           \
+		uint64_t until_ = clock_mono_ns() + 10 * SEC;                                                          \
+		while (!(cond) && clock_mono_ns() < until_)                                                            \
+			nanosleep(&(struct timespec){0, 1000000}, NULL);                                               \
+		assert_true(cond);                                                                                     \
 	} while (0)
 
 static void test_off(void **state)
@@ -163,7 +174,7 @@ static void test_bad_settings(void **state)
 
 static void test_spans_arrive(void **state)
 {
-	static const struct fake_reply script[] = { { 0 } };
+	static const struct fake_reply script[] = {{0}};
 	struct fake f;
 	struct setup s;
 
@@ -195,7 +206,7 @@ static size_t spans_in(struct fake *f)
 /* What lies in the queue goes out at the end, well before the batch's delay is over. */
 static void test_stop_flushes(void **state)
 {
-	static const struct fake_reply script[] = { { 0 } };
+	static const struct fake_reply script[] = {{0}};
 	uint64_t began;
 	struct fake tf, mf;
 	struct setup s;
@@ -223,7 +234,7 @@ static void test_stop_flushes(void **state)
 /* The endpoint hangs: the queue fills, the rest is dropped and counted, and metrics go on. */
 static void test_full_queue(void **state)
 {
-	static const struct fake_reply hang[] = { { .kind = FAKE_HANG } }, ok[] = { { 0 } };
+	static const struct fake_reply hang[] = {{.kind = FAKE_HANG}}, ok[] = {{0}};
 	uint64_t began;
 	struct fake tf, mf;
 	struct setup s;
@@ -251,10 +262,10 @@ static void test_full_queue(void **state)
 
 static void test_refused_and_partial(void **state)
 {
-	static const uint8_t partial[] = { 0x0a, 0x02, 0x08, 0x04 }; /* partial_success { rejected_spans: 4 } */
+	static const uint8_t partial[] = {0x0a, 0x02, 0x08, 0x04}; /* partial_success { rejected_spans: 4 } */
 	static const struct fake_reply script[] = {
-		{ .head = "HTTP/1.1 400 Bad" },
-		{ .head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf", .body = partial, .body_len = 4 },
+		{.head = "HTTP/1.1 400 Bad"},
+		{.head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf", .body = partial, .body_len = 4},
 	};
 	struct fake f;
 	struct setup s;
@@ -275,7 +286,7 @@ static void test_refused_and_partial(void **state)
 /* Delta: the point of the first export does not move any more, so nothing follows. */
 static void test_delta_metrics(void **state)
 {
-	static const struct fake_reply script[] = { { 0 } };
+	static const struct fake_reply script[] = {{0}};
 	struct fake f;
 	struct setup s;
 
@@ -325,10 +336,14 @@ static int drop_service(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_off),	       cmocka_unit_test(test_which_signals),
-		cmocka_unit_test(test_bad_settings),   cmocka_unit_test(test_spans_arrive),
-		cmocka_unit_test(test_stop_flushes),   cmocka_unit_test(test_full_queue),
-		cmocka_unit_test(test_refused_and_partial), cmocka_unit_test(test_delta_metrics),
+		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_which_signals),
+		cmocka_unit_test(test_bad_settings),
+		cmocka_unit_test(test_spans_arrive),
+		cmocka_unit_test(test_stop_flushes),
+		cmocka_unit_test(test_full_queue),
+		cmocka_unit_test(test_refused_and_partial),
+		cmocka_unit_test(test_delta_metrics),
 		cmocka_unit_test(test_stop_without_far_end),
 	};
 

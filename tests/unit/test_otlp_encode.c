@@ -17,14 +17,14 @@
 
 #define WALL 1800000000000000000ULL
 
-static const struct attr_key key_text = { "test.text", "test_text" };
-static const struct attr_key key_number = { "test.number", "test_number" };
-static const struct instrument requests = { "test.requests", "{request}", "Requests.", INST_COUNTER };
-static const struct instrument active = { "test.active", "{request}", "Active.", INST_UPDOWN };
-static const struct instrument fill = { "test.fill", "1", "Fill.", INST_GAUGE };
-static const struct instrument info = { "test.info", "1", "Info.", INST_INFO };
-static const struct instrument duration = { "test.duration", "s", "Durations.", INST_HISTOGRAM };
-static const double bounds[] = { 0.1, 1 };
+static const struct attr_key key_text = {"test.text", "test_text"};
+static const struct attr_key key_number = {"test.number", "test_number"};
+static const struct instrument requests = {"test.requests", "{request}", "Requests.", INST_COUNTER};
+static const struct instrument active = {"test.active", "{request}", "Active.", INST_UPDOWN};
+static const struct instrument fill = {"test.fill", "1", "Fill.", INST_GAUGE};
+static const struct instrument info = {"test.info", "1", "Info.", INST_INFO};
+static const struct instrument duration = {"test.duration", "s", "Durations.", INST_HISTOGRAM};
+static const double bounds[] = {0.1, 1};
 
 struct fixture {
 	struct otlp_encoder *e;
@@ -85,19 +85,19 @@ static const Sonde__Otlp__AnyValue *find(Sonde__Otlp__KeyValue **v, size_t n, co
 	return found;
 }
 
-#define assert_text(list, key, want)                                                                  \
-	do {                                                                                          \
-		const Sonde__Otlp__AnyValue *v_ = find((list)->attributes, (list)->n_attributes, key); \
-		assert_non_null(v_);                                                                  \
-		assert_int_equal(v_->value_case, SONDE__OTLP__ANY_VALUE__VALUE_STRING_VALUE);         \
-		assert_string_equal(v_->string_value, want);                                          \
+#define assert_text(list, key, want)                                                                                   \
+	do {                                                                                                           \
+		const Sonde__Otlp__AnyValue *v_ = find((list)->attributes, (list)->n_attributes, key);                 \
+		assert_non_null(v_);                                                                                   \
+		assert_int_equal(v_->value_case, SONDE__OTLP__ANY_VALUE__VALUE_STRING_VALUE);                          \
+		assert_string_equal(v_->string_value, want);                                                           \
 	} while (0)
-#define assert_number(list, key, want)                                                                \
-	do {                                                                                          \
-		const Sonde__Otlp__AnyValue *v_ = find((list)->attributes, (list)->n_attributes, key); \
-		assert_non_null(v_);                                                                  \
-		assert_int_equal(v_->value_case, SONDE__OTLP__ANY_VALUE__VALUE_INT_VALUE);            \
-		assert_int_equal(v_->int_value, want);                                                \
+#define assert_number(list, key, want)                                                                                 \
+	do {                                                                                                           \
+		const Sonde__Otlp__AnyValue *v_ = find((list)->attributes, (list)->n_attributes, key);                 \
+		assert_non_null(v_);                                                                                   \
+		assert_int_equal(v_->value_case, SONDE__OTLP__ANY_VALUE__VALUE_INT_VALUE);                             \
+		assert_int_equal(v_->int_value, want);                                                                 \
 	} while (0)
 #define assert_absent(list, key) assert_null(find((list)->attributes, (list)->n_attributes, key))
 
@@ -105,7 +105,8 @@ static const Sonde__Otlp__AnyValue *find(Sonde__Otlp__KeyValue **v, size_t n, co
 
 static struct call plain_call(struct service *s)
 {
-	return (struct call){ .proto = PROTO_HTTP1, .role = ROLE_SERVER, .wait_ns = WAIT_UNKNOWN, .comm = "x", .service = s };
+	return (struct call){
+		.proto = PROTO_HTTP1, .role = ROLE_SERVER, .wait_ns = WAIT_UNKNOWN, .comm = "x", .service = s};
 }
 
 static struct span *span_of(const struct call *c, uint8_t id)
@@ -130,9 +131,9 @@ static struct span *full_span(struct service *s)
 	c.route = STR("/x/{id}");
 	c.tid = 4321;
 	c.wait_ns = 250000;
-	c.peer = (struct net_addr){ .family = NET_INET, .port = 40000, .ip = { 192, 0, 2, 1 } };
-	c.parent = (struct trace_parent){ .valid = true, .span_id = { 1, 2, 3, 4, 5, 6, 7, 8 }, .state = STR("k=v\xfe") };
-	call_add_str(&c, &key_text, (struct str){ "a\xff\0z", 4 });
+	c.peer = (struct net_addr){.family = NET_INET, .port = 40000, .ip = {192, 0, 2, 1}};
+	c.parent = (struct trace_parent){.valid = true, .span_id = {1, 2, 3, 4, 5, 6, 7, 8}, .state = STR("k=v\xfe")};
+	call_add_str(&c, &key_text, (struct str){"a\xff\0z", 4});
 	call_add_int(&c, &key_number, -5);
 	sp = span_of(&c, 1);
 	sp->has_parent = true;
@@ -153,7 +154,7 @@ static Sonde__Otlp__ExportTraceServiceRequest *encode_spans(struct fixture *f, s
 static void check_full_span(const Sonde__Otlp__Span *s)
 {
 	const Sonde__Otlp__AnyValue *wait;
-	uint8_t parent[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+	uint8_t parent[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 
 	assert_int_equal(s->trace_id.len, 16);
 	assert_int_equal(s->span_id.len, 8);
@@ -215,7 +216,7 @@ static void test_span_without_extras(void **state)
 
 	c.role = ROLE_CLIENT;
 	c.route = STR("/x");
-	c.peer = (struct net_addr){ .family = NET_UNIX, .path = "/run/x.sock" };
+	c.peer = (struct net_addr){.family = NET_UNIX, .path = "/run/x.sock"};
 	s = span_of(&c, 2);
 	r = encode_spans(f, &s, 1, &used);
 	m = r->resource_spans[0]->scope_spans[0]->spans[0];
@@ -236,7 +237,7 @@ static void test_services_and_order(void **state)
 {
 	struct fixture *f = *state;
 	struct call a = plain_call(f->alpha), b = plain_call(f->beta);
-	struct span *s[] = { span_of(&b, 4), span_of(&a, 3), span_of(&b, 2), span_of(&a, 1) };
+	struct span *s[] = {span_of(&b, 4), span_of(&a, 3), span_of(&b, 2), span_of(&a, 1)};
 	size_t used = 0;
 	Sonde__Otlp__ExportTraceServiceRequest *r;
 
@@ -267,7 +268,7 @@ static void test_large_batches_are_split(void **state)
 	size_t at = 0, requests_made = 0, used;
 
 	memset(text, 'x', SIZE);
-	call_add_str(&c, &key_text, (struct str){ text, SIZE });
+	call_add_str(&c, &key_text, (struct str){text, SIZE});
 	for (int i = 0; i < N; i++)
 		s[i] = span_of(&c, (uint8_t)i);
 	for (; at < N; at += used, requests_made++) {
@@ -301,14 +302,14 @@ struct arena {
 
 static struct point point(struct service *s, const char *name, const char *value, uint64_t start, double v)
 {
-	struct label l = { name, value };
+	struct label l = {name, value};
 
-	return (struct point){ service_ref(s), labels_new(&l, name ? 1 : 0), start, { .value = v } };
+	return (struct point){service_ref(s), labels_new(&l, name ? 1 : 0), start, {.value = v}};
 }
 
 static void fill_family(struct arena *a, int i, const struct instrument *inst, size_t n)
 {
-	a->families[i] = (struct family){ .inst = inst, .points = a->points[i], .n_points = n };
+	a->families[i] = (struct family){.inst = inst, .points = a->points[i], .n_points = n};
 }
 
 static struct snapshot *snapshot_of(const struct fixture *f, const struct values *v)
@@ -317,7 +318,7 @@ static struct snapshot *snapshot_of(const struct fixture *f, const struct values
 	struct arena *a = calloc(1, sizeof(*a));
 	struct point *h = &a->points[3][0];
 
-	*s = (struct snapshot){ .refs = 1, .wall_ns = v->wall_ns, .families = a->families, .n_families = 5, .arena = a };
+	*s = (struct snapshot){.refs = 1, .wall_ns = v->wall_ns, .families = a->families, .n_families = 5, .arena = a};
 	fill_family(a, 0, &requests, v->n + 1);
 	a->points[0][0] = point(f->alpha, "http.response.status_code", "200", v->start_ns, v->requests[0]);
 	a->points[0][v->n] = point(NULL, NULL, NULL, v->start_ns, v->self);
@@ -341,11 +342,11 @@ static struct snapshot *snapshot_of(const struct fixture *f, const struct values
 	return s;
 }
 
-static const struct values first = { { 10, 3 }, 4, 99, { 1, 2, 3 }, 7.5, WALL, WALL + 1000, 2 };
+static const struct values first = {{10, 3}, 4, 99, {1, 2, 3}, 7.5, WALL, WALL + 1000, 2};
 
 /* Index, attach, encode, commit; the caller frees the request. NULL: no point was left. */
 static Sonde__Otlp__ExportMetricsServiceRequest *export(struct fixture *f, const struct values *v, struct otlp_delta *d,
-							 bool commit)
+							bool commit)
 {
 	Sonde__Otlp__ExportMetricsServiceRequest *r;
 	struct snapshot *s = snapshot_of(f, v);
@@ -374,7 +375,8 @@ static const Sonde__Otlp__Metric *metric(const Sonde__Otlp__ExportMetricsService
 	for (size_t i = 0; i < r->n_resource_metrics; i++) {
 		Sonde__Otlp__ResourceMetrics *rm = r->resource_metrics[i];
 
-		if (strcmp(find(rm->resource->attributes, rm->resource->n_attributes, "service.name")->string_value, service))
+		if (strcmp(find(rm->resource->attributes, rm->resource->n_attributes, "service.name")->string_value,
+			   service))
 			continue;
 		for (size_t k = 0; k < rm->scope_metrics[0]->n_metrics; k++)
 			if (!strcmp(rm->scope_metrics[0]->metrics[k]->name, name))
@@ -383,7 +385,8 @@ static const Sonde__Otlp__Metric *metric(const Sonde__Otlp__ExportMetricsService
 	return NULL;
 }
 
-static void check_histogram(const Sonde__Otlp__Metric *m, int temporality, uint64_t start, const uint64_t want[3], double sum)
+static void check_histogram(const Sonde__Otlp__Metric *m, int temporality, uint64_t start, const uint64_t want[3],
+			    double sum)
 {
 	const Sonde__Otlp__HistogramDataPoint *p = m->histogram->data_points[0];
 
@@ -436,7 +439,7 @@ static void test_delta(void **state)
 	struct fixture *f = *state;
 	struct otlp_delta *d = otlp_delta_new(false, f->beta);
 	struct values v = first;
-	const uint64_t moved[3] = { 0, 5, 0 };
+	const uint64_t moved[3] = {0, 5, 0};
 	Sonde__Otlp__ExportMetricsServiceRequest *r = export(f, &v, d, true);
 	const Sonde__Otlp__Metric *m = metric(r, "alpha", "test.requests");
 
@@ -493,7 +496,7 @@ static void test_delta_reset_and_gone(void **state)
 
 	sonde__otlp__export_metrics_service_request__free_unpacked(r, NULL);
 	/* began anew with a larger value: only the start tells; the second series is gone */
-	v = (struct values){ { 12, 0 }, 0, 100, { 9, 9, 9 }, 8, WALL + 1500, WALL + 2000, 1 };
+	v = (struct values){{12, 0}, 0, 100, {9, 9, 9}, 8, WALL + 1500, WALL + 2000, 1};
 	r = export(f, &v, d, true);
 	assert_int_equal(otlp_delta_count(d), 3);
 	m = metric(r, "alpha", "test.requests");
@@ -527,8 +530,8 @@ static void test_many_points_are_split(void **state)
 	struct otlp_point *p;
 	size_t n, at = 0, used, seen = 0;
 
-	*s = (struct snapshot){ .refs = 1, .families = fam, .n_families = 1, .arena = fam };
-	*fam = (struct family){ .inst = &requests, .points = (struct point *)(fam + 1), .n_points = N };
+	*s = (struct snapshot){.refs = 1, .families = fam, .n_families = 1, .arena = fam};
+	*fam = (struct family){.inst = &requests, .points = (struct point *)(fam + 1), .n_points = N};
 	for (int i = 0; i < N; i++)
 		fam->points[i] = point(f->alpha, "error.type", "something that is not so short", WALL, i);
 	assert_int_equal(otlp_index_points(s, f->beta, &p, &n), 0);

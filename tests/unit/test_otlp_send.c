@@ -16,13 +16,13 @@
 #include "user/base/log.h"
 
 #define WALL (1795256872ULL * NSEC_PER_SEC) /* Sat, 21 Nov 2026 10:27:52 GMT */
-#define SEC NSEC_PER_SEC
+#define SEC  NSEC_PER_SEC
 
 /* ---- meaning of answers ---- */
 
 static struct otlp_judgement judge(bool grpc, long status, const char *const *headers, const void *body, size_t len)
 {
-	struct otlp_answer a = { .http_status = status };
+	struct otlp_answer a = {.http_status = status};
 	struct otlp_judgement j;
 
 	otlp_answer_clear(&a);
@@ -35,7 +35,7 @@ static struct otlp_judgement judge(bool grpc, long status, const char *const *he
 	return j;
 }
 
-#define H(...) ((const char *const[]){ __VA_ARGS__, NULL })
+#define H(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static void test_http_statuses(void **state)
 {
@@ -43,10 +43,10 @@ static void test_http_statuses(void **state)
 		long status;
 		enum otlp_verdict want;
 	} cases[] = {
-		{ 200, OTLP_ACCEPTED }, { 202, OTLP_ACCEPTED }, { 204, OTLP_ACCEPTED }, { 301, OTLP_REFUSED },
-		{ 307, OTLP_REFUSED },	{ 400, OTLP_REFUSED },	{ 401, OTLP_REFUSED },	{ 404, OTLP_REFUSED },
-		{ 413, OTLP_REFUSED },	{ 429, OTLP_RETRY },	{ 500, OTLP_REFUSED },	{ 501, OTLP_REFUSED },
-		{ 502, OTLP_RETRY },	{ 503, OTLP_RETRY },	{ 504, OTLP_RETRY },	{ 999, OTLP_REFUSED },
+		{200, OTLP_ACCEPTED}, {202, OTLP_ACCEPTED}, {204, OTLP_ACCEPTED}, {301, OTLP_REFUSED},
+		{307, OTLP_REFUSED},  {400, OTLP_REFUSED},  {401, OTLP_REFUSED},  {404, OTLP_REFUSED},
+		{413, OTLP_REFUSED},  {429, OTLP_RETRY},    {500, OTLP_REFUSED},  {501, OTLP_REFUSED},
+		{502, OTLP_RETRY},    {503, OTLP_RETRY},    {504, OTLP_RETRY},	  {999, OTLP_REFUSED},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -60,10 +60,12 @@ static void test_retry_after(void **state)
 	assert_int_equal(judge(false, 503, H("Retry-After: Sat, 21 Nov 2020 10:28:02 GMT"), NULL, 0).wait_ns, 0);
 	assert_int_equal(judge(false, 503, H("Retry-After: soon"), NULL, 0).wait_ns, 0);
 	assert_int_equal(judge(false, 503, H("Retry-After: -1"), NULL, 0).wait_ns, 0);
-	assert_int_equal(judge(false, 503, H("Retry-After: 99999999999999999999999"), NULL, 0).wait_ns, OTLP_WAIT_MAX_NS);
+	assert_int_equal(judge(false, 503, H("Retry-After: 99999999999999999999999"), NULL, 0).wait_ns,
+			 OTLP_WAIT_MAX_NS);
 	assert_int_equal(judge(false, 503, H("Retry-After: 86400"), NULL, 0).wait_ns, OTLP_WAIT_MAX_NS);
 	/* what an interim answer said does not count */
-	assert_int_equal(judge(false, 503, H("HTTP/1.1 103 x", "Retry-After: 7", "HTTP/1.1 503 x"), NULL, 0).wait_ns, 0);
+	assert_int_equal(judge(false, 503, H("HTTP/1.1 103 x", "Retry-After: 7", "HTTP/1.1 503 x"), NULL, 0).wait_ns,
+			 0);
 }
 
 static size_t partial(uint8_t *dst, int64_t rejected, const char *message)
@@ -106,12 +108,13 @@ static void test_http_error_message(void **state)
 	n = sonde__otlp__rpc_status__pack(&st, body);
 	assert_string_equal(judge(false, 400, H("Content-Type: application/x-protobuf"), body, n).reason,
 			    "HTTP status 400: quota");
-	assert_string_equal(judge(false, 400, H("Content-Type: application/x-protobuf"), "\xff", 1).reason, "HTTP status 400");
+	assert_string_equal(judge(false, 400, H("Content-Type: application/x-protobuf"), "\xff", 1).reason,
+			    "HTTP status 400");
 }
 
 static void test_grpc_statuses(void **state)
 {
-	static const bool retry[] = { [1] = 1, [4] = 1, [10] = 1, [11] = 1, [14] = 1, [15] = 1, [16] = 0 };
+	static const bool retry[] = {[1] = 1, [4] = 1, [10] = 1, [11] = 1, [14] = 1, [15] = 1, [16] = 0};
 	char text[32];
 
 	for (unsigned int i = 1; i < ARRAY_SIZE(retry); i++) {
@@ -121,6 +124,8 @@ static void test_grpc_statuses(void **state)
 	}
 	assert_int_equal(judge(true, 503, NULL, NULL, 0).verdict, OTLP_RETRY);
 	assert_int_equal(judge(true, 200, NULL, NULL, 0).verdict, OTLP_REFUSED);
+	assert_int_equal(judge(true, 200, H("content-type: text/html"), NULL, 0).verdict, OTLP_REFUSED);
+	assert_int_equal(judge(true, 200, H("content-type: application/grpc"), NULL, 0).verdict, OTLP_RETRY);
 	assert_int_equal(judge(true, 404, NULL, NULL, 0).verdict, OTLP_REFUSED);
 	assert_int_equal(judge(true, 200, H("grpc-status: x"), NULL, 0).verdict, OTLP_REFUSED);
 	assert_string_equal(judge(true, 200, H("grpc-status: 14", "grpc-message: gone"), NULL, 0).reason,
@@ -129,7 +134,7 @@ static void test_grpc_statuses(void **state)
 
 static size_t gzip_of(const void *data, size_t len, uint8_t *dst, size_t size)
 {
-	z_stream z = { .next_in = (uint8_t *)data, .avail_in = (uInt)len, .next_out = dst, .avail_out = (uInt)size };
+	z_stream z = {.next_in = (uint8_t *)data, .avail_in = (uInt)len, .next_out = dst, .avail_out = (uInt)size};
 
 	assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
 	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
@@ -140,7 +145,7 @@ static size_t gzip_of(const void *data, size_t len, uint8_t *dst, size_t size)
 static void test_grpc_bodies(void **state)
 {
 	const char *const *ok = H("grpc-status: 0");
-	uint8_t plain[300] = { 0 }, zipped[300] = { 1 }, bomb[4096] = { 1 };
+	uint8_t plain[300] = {0}, zipped[300] = {1}, bomb[4096] = {1};
 	size_t n = partial(plain + 5, 2, "m");
 	_free_ char *zeros = calloc(1, 1 << 20);
 
@@ -206,20 +211,21 @@ static void test_grpc_retry_info(void **state)
 	details(line, -3, 5);
 	assert_int_equal(judge(true, 200, H("grpc-status: 14", line), NULL, 0).wait_ns, 0);
 	assert_int_equal(judge(true, 200, H("grpc-status: 8"), NULL, 0).verdict, OTLP_REFUSED);
-	assert_int_equal(judge(true, 200, H("grpc-status: 8", "grpc-status-details-bin: !!"), NULL, 0).verdict, OTLP_REFUSED);
+	assert_int_equal(judge(true, 200, H("grpc-status: 8", "grpc-status-details-bin: !!"), NULL, 0).verdict,
+			 OTLP_REFUSED);
 	assert_int_equal(judge(true, 200, H("grpc-status: 8", "grpc-status-details-bin: AAAA"), NULL, 0).verdict,
 			 OTLP_REFUSED);
 }
 
 static void test_answer_bounds(void **state)
 {
-	struct otlp_answer a = { 0 };
+	struct otlp_answer a = {0};
 	char line[1024];
 	size_t lines = 0;
 
 	otlp_answer_clear(&a);
 	memset(line, 'h', sizeof(line));
-	while (otlp_answer_header(&a, (struct str){ line, sizeof(line) }))
+	while (otlp_answer_header(&a, (struct str){line, sizeof(line)}))
 		lines++;
 	assert_int_equal(lines, OTLP_HEADERS_MAX / sizeof(line));
 	otlp_answer_clear(&a);
@@ -273,17 +279,21 @@ struct link {
 	uint64_t rejected;
 };
 
-static struct kv header_list[] = { { (char *)"x-key", (char *)"s3cret value" }, { (char *)"Content-Type", (char *)"no" } };
-static const struct kv_list headers = { header_list, 2 };
+static struct kv header_list[] = {{(char *)"x-key", (char *)"s3cret value"}, {(char *)"Content-Type", (char *)"no"}};
+static const struct kv_list headers = {header_list, 2};
 static const uint8_t payload[] = "not really OTLP, but bytes";
-static const struct buf body = { .data = (char *)payload, .len = sizeof(payload) };
+static const struct buf body = {.data = (char *)payload, .len = sizeof(payload)};
 
 static void link_up(struct link *l, const struct fake_reply *script, size_t n, bool gzip)
 {
 	_free_ char *url = NULL;
 	char endpoint[64];
-	struct otlp_target t = { .signal = OTLP_TRACES, .gzip = gzip, .headers = &headers, .version = "1.2.3",
-				 .backoff_ns = 10 * NSEC_PER_MSEC, .timeout_ns = SEC };
+	struct otlp_target t = {.signal = OTLP_TRACES,
+				.gzip = gzip,
+				.headers = &headers,
+				.version = "1.2.3",
+				.backoff_ns = 10 * NSEC_PER_MSEC,
+				.timeout_ns = SEC};
 
 	fake_start(&l->far, script, n);
 	snprintf(endpoint, sizeof(endpoint), "http://127.0.0.1:%u", l->far.port);
@@ -307,7 +317,7 @@ static int send_for(struct link *l, uint64_t ns)
 
 static void test_request(void **state)
 {
-	static const struct fake_reply script[] = { { 0 } };
+	static const struct fake_reply script[] = {{0}};
 	struct link l;
 
 	link_up(&l, script, 1, false);
@@ -330,10 +340,10 @@ static void test_request(void **state)
 
 static void test_gzip(void **state)
 {
-	static const struct fake_reply script[] = { { 0 } };
+	static const struct fake_reply script[] = {{0}};
 	struct link l;
 	uint8_t plain[128];
-	z_stream z = { .next_out = plain, .avail_out = sizeof(plain) };
+	z_stream z = {.next_out = plain, .avail_out = sizeof(plain)};
 
 	link_up(&l, script, 1, true);
 	for (int i = 0; i < 2; i++)
@@ -351,8 +361,8 @@ static void test_gzip(void **state)
 
 static void test_retries(void **state)
 {
-	static const struct fake_reply script[] = { { .head = "HTTP/1.1 503 Busy" }, { .head = "HTTP/1.1 502 x" },
-						    { .kind = FAKE_RESET }, { 0 } };
+	static const struct fake_reply script[] = {
+		{.head = "HTTP/1.1 503 Busy"}, {.head = "HTTP/1.1 502 x"}, {.kind = FAKE_RESET}, {0}};
 	struct link l;
 
 	link_up(&l, script, 4, false);
@@ -364,12 +374,12 @@ static void test_retries(void **state)
 static void test_refusals(void **state)
 {
 	static const struct fake_reply script[] = {
-		{ .head = "HTTP/1.1 400 Bad" },
-		{ .head = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/" },
-		{ .head = "HTTP/1.1 200 OK\r\nContent-Type: text/html", .body = "<html>", .body_len = 6 },
-		{ .head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf", .body = "\xff\xff", .body_len = 2 },
-		{ .kind = FAKE_ENDLESS },
-		{ .head = "SSH-2.0-OpenSSH_9.2" },
+		{.head = "HTTP/1.1 400 Bad"},
+		{.head = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/"},
+		{.head = "HTTP/1.1 200 OK\r\nContent-Type: text/html", .body = "<html>", .body_len = 6},
+		{.head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf", .body = "\xff\xff", .body_len = 2},
+		{.kind = FAKE_ENDLESS},
+		{.head = "SSH-2.0-OpenSSH_9.2"},
 	};
 	struct link l;
 
@@ -384,7 +394,7 @@ static void test_refusals(void **state)
 static void test_partial_success(void **state)
 {
 	uint8_t bytes[64];
-	struct fake_reply script = { .head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf", .body = bytes };
+	struct fake_reply script = {.head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf", .body = bytes};
 	struct link l;
 
 	script.body_len = partial(bytes, 5, "too old \x1b[31m");
@@ -396,7 +406,7 @@ static void test_partial_success(void **state)
 
 static void test_retry_after_is_kept(void **state)
 {
-	static const struct fake_reply script[] = { { .head = "HTTP/1.1 429 Slow\r\nRetry-After: 1" }, { 0 } };
+	static const struct fake_reply script[] = {{.head = "HTTP/1.1 429 Slow\r\nRetry-After: 1"}, {0}};
 	uint64_t start = clock_mono_ns();
 	struct link l;
 
@@ -409,7 +419,7 @@ static void test_retry_after_is_kept(void **state)
 
 static void test_retry_after_beyond_the_deadline(void **state)
 {
-	static const struct fake_reply script[] = { { .head = "HTTP/1.1 429 Slow\r\nRetry-After: 300" } };
+	static const struct fake_reply script[] = {{.head = "HTTP/1.1 429 Slow\r\nRetry-After: 300"}};
 	uint64_t start = clock_mono_ns();
 	struct link l;
 
@@ -426,7 +436,7 @@ static void test_retry_after_beyond_the_deadline(void **state)
 
 static void test_hang(void **state)
 {
-	static const struct fake_reply script[] = { { .kind = FAKE_HANG } };
+	static const struct fake_reply script[] = {{.kind = FAKE_HANG}};
 	uint64_t start = clock_mono_ns();
 	struct link l;
 
@@ -439,8 +449,11 @@ static void test_hang(void **state)
 
 static void test_nobody_listens(void **state)
 {
-	struct otlp_target t = { .signal = OTLP_METRICS, .url = "http://127.0.0.1:1/", .version = "1",
-				 .backoff_ns = 20 * NSEC_PER_MSEC, .timeout_ns = SEC };
+	struct otlp_target t = {.signal = OTLP_METRICS,
+				.url = "http://127.0.0.1:1/",
+				.version = "1",
+				.backoff_ns = 20 * NSEC_PER_MSEC,
+				.timeout_ns = SEC};
 	struct otlp_sender *s = otlp_sender_new(&t);
 	uint64_t rejected;
 
@@ -476,8 +489,8 @@ static void check_stop(const struct fake_reply *script)
 
 static void test_stop(void **state)
 {
-	static const struct fake_reply hang = { .kind = FAKE_HANG };
-	static const struct fake_reply pause = { .head = "HTTP/1.1 503 x\r\nRetry-After: 30" };
+	static const struct fake_reply hang = {.kind = FAKE_HANG};
+	static const struct fake_reply pause = {.head = "HTTP/1.1 503 x\r\nRetry-After: 30"};
 
 	check_stop(&hang);
 	check_stop(&pause);
@@ -485,11 +498,12 @@ static void test_stop(void **state)
 
 static void test_headers_that_cannot_be_sent(void **state)
 {
-	struct kv bad[] = { { (char *)"a b", (char *)"x" }, { (char *)"a", (char *)"x\r\nHost: y" }, { (char *)"", (char *)"x" } };
+	struct kv bad[] = {
+		{(char *)"a b", (char *)"x"}, {(char *)"a", (char *)"x\r\nHost: y"}, {(char *)"", (char *)"x"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct kv_list l = { &bad[i], 1 };
-		struct otlp_target t = { .url = "http://h/", .version = "1", .headers = &l };
+		struct kv_list l = {&bad[i], 1};
+		struct otlp_target t = {.url = "http://h/", .version = "1", .headers = &l};
 
 		assert_null(otlp_sender_new(&t));
 		assert_int_equal(errno, EINVAL);

@@ -120,6 +120,7 @@ struct h1 {
 	bool unsure_head;  /* among those a HEAD: the framing of answers may be wrong */
 	bool resynced;	   /* was unsure before */
 	bool overlap;	   /* a request came between answers to earlier ones: it does not tell that these are over */
+	bool overlap_maybe; /* it seems so, unless the rest of the answer under way is lost */
 	bool answer_since; /* answer bytes came since the last request bytes */
 	bool hole_since;   /* request bytes went missing since the last ones that came */
 	bool may_upgrade;  /* a CONNECT or Upgrade was sent: anything may follow */
@@ -402,8 +403,11 @@ static struct str keep(char **at, struct str s)
 
 	if (!s.len)
 		return (struct str){ 0 };
-	for (size_t i = 0; i < s.len; i++)
-		(*at)[i] = s.p[i] == '\r' || s.p[i] == '\n' ? ' ' : s.p[i];
+	memcpy(*at, s.p, s.len);
+	if (unlikely(memchr(s.p, '\n', s.len)))
+		for (size_t i = 0; i < s.len; i++)
+			if ((*at)[i] == '\r' || (*at)[i] == '\n')
+				(*at)[i] = ' ';
 	*at += s.len;
 	return ret;
 }
@@ -453,8 +457,10 @@ static void keep_strings(struct req *r, const struct http1_head *head, struct st
 		r->method = STR("_OTHER");
 	}
 	r->path = keep(&at, path);
-	r->query = (struct str){ at, http1_redact_query(head->query, at) };
-	at += r->query.len;
+	if (head->query.len) {
+		r->query = (struct str){ at, http1_redact_query(head->query, at) };
+		at += r->query.len;
+	}
 	r->host = keep(&at, host);
 	r->user_agent = keep(&at, (struct str){ head->user_agent.p, MIN(head->user_agent.len, USER_AGENT_MAX) });
 	keep_trace(r, &at, head);
@@ -521,7 +527,7 @@ static void lose_request(struct cx *x, struct stream *s)
 {
 	struct h1 *h = x->h;
 
-	if (s->mode == M_HEAD && s->len && (s->tentative == T_NONE || s->line_ok))
+	if (s->mode == M_HEAD && s->len) /* what is kept of a head can always be a request's */
 		lost(x, CALL_LOSS_HOLE);
 	else if (s->mode != M_HEAD && h->sending)
 		lose_call(x, h->sending, CALL_LOSS_HOLE);
@@ -551,6 +557,7 @@ static void lose_answers(struct cx *x, struct stream *s, enum call_loss why)
 		pop(h);
 	}
 	s->orphan = false;
+	h->overlap_maybe = false;
 	search(s);
 }
 
@@ -576,7 +583,7 @@ static bool may_sync(struct cx *x, bool clean)
 		return false;
 	if (h->n_unsure > h->m_unsure) {
 		/* one came between the answers to others; but a HEAD may have swallowed an answer */
-		h->overlap |= !h->unsure_head;
+		h->overlap_maybe = !h->unsure_head;
 		h->unsure_head = false;
 		h->n_unsure = h->m_unsure = 0;
 		return false;
@@ -592,7 +599,7 @@ static void request_begins(struct cx *x, struct stream *s)
 	if (h->unsure)
 		s->may_sync = may_sync(x, clean);
 	else if (clean && h->first)
-		h->overlap = true;
+		h->overlap_maybe = true;
 }
 
 /* In step again: the answers' stream is at a message's start, whatever it was taken for. */
@@ -710,6 +717,8 @@ static void answer_done(struct cx *x, struct stream *s, uint64_t end_ns)
 	bool switched;
 
 	s->mode = M_HEAD;
+	h->overlap |= h->overlap_maybe;
+	h->overlap_maybe = false;
 	if (s->orphan) {
 		s->orphan = false;
 		h->m_unsure++;

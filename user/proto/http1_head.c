@@ -178,11 +178,13 @@ static ssize_t line_goes_on(const uint8_t *p, size_t n)
 
 ssize_t http1_request_line(const uint8_t *p, size_t n, bool any_method, struct http1_head *ret)
 {
-	struct http1_head h = { .request = true };
-	ssize_t len = method(p, n, any_method, &h);
 	const uint8_t *lf, *at, *blank;
+	ssize_t len;
 	size_t end;
 
+	memset(ret, 0, sizeof(*ret));
+	ret->request = true;
+	len = method(p, n, any_method, ret);
 	if (len <= 0)
 		return len;
 	at = p + len + 1;
@@ -193,21 +195,18 @@ ssize_t http1_request_line(const uint8_t *p, size_t n, bool any_method, struct h
 	if (end && at[end - 1] == '\r')
 		end--;
 	blank = memchr(at, ' ', end);
-	if (!blank || at + end - blank != 9 || !version(blank + 1, 8, &h.minor))
+	if (!blank || at + end - blank != 9 || !version(blank + 1, 8, &ret->minor))
 		return -EPROTO;
-	h.target = (struct str){ (const char *)at, (size_t)(blank - at) };
-	if (target(&h))
-		return -EPROTO;
-	*ret = h;
-	return lf + 1 - p;
+	ret->target = (struct str){ (const char *)at, (size_t)(blank - at) };
+	return target(ret) ? -EPROTO : lf + 1 - p;
 }
 
 ssize_t http1_status_line(const uint8_t *p, size_t n, struct http1_head *ret)
 {
-	struct http1_head h = { 0 };
 	const uint8_t *lf;
 
-	if (memcmp(p, "HTTP/1.", MIN(n, 7)) || (n > 7 && !version(p, n, &h.minor)) || (n > 8 && p[8] != ' '))
+	memset(ret, 0, sizeof(*ret));
+	if (memcmp(p, "HTTP/1.", MIN(n, 7)) || (n > 7 && !version(p, n, &ret->minor)) || (n > 8 && p[8] != ' '))
 		return -EPROTO;
 	for (size_t i = 9; i < n && i < 12; i++)
 		if (!is_digit(p[i]) || (i == 9 && p[i] == '0'))
@@ -217,8 +216,7 @@ ssize_t http1_status_line(const uint8_t *p, size_t n, struct http1_head *ret)
 	lf = n > 12 ? memchr(p + 12, '\n', n - 12) : NULL;
 	if (!lf)
 		return 0;
-	h.status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
-	*ret = h;
+	ret->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
 	return lf + 1 - p;
 }
 
@@ -306,12 +304,23 @@ static void request_field(struct http1_head *h, const uint8_t *p, size_t n, stru
 	}
 }
 
+/* Most fields of most messages are none of ours: their first letter tells. */
+static bool may_matter(const struct http1_head *h, uint8_t c)
+{
+	c |= 0x20;
+	return c == 'c' || c == 't' || (h->request && (c == 'h' || c == 'u' || c == 'e'));
+}
+
 static int field(struct http1_head *h, const uint8_t *p, const uint8_t *end, bool strict)
 {
-	const uint8_t *colon = memchr(p, ':', (size_t)(end - p));
-	size_t n = colon ? (size_t)(colon - p) : 0;
+	const uint8_t *colon;
 	struct str v;
+	size_t n;
 
+	if (!strict && !may_matter(h, *p))
+		return 0;
+	colon = memchr(p, ':', (size_t)(end - p));
+	n = colon ? (size_t)(colon - p) : 0;
 	if (strict) {
 		for (size_t i = 0; i < n; i++)
 			if (!is_tchar(p[i]))

@@ -2,7 +2,8 @@
 /*
  * Heads of HTTP/1.0 and 1.1 messages (RFC 9112), without state: bytes in, pointers into
  * them out. Every parser returns how many bytes it took, 0 when the end is not there
- * yet, or -EPROTO when these bytes cannot be it, whatever follows.
+ * yet, or -EPROTO when these bytes cannot be it, whatever follows. *ret holds something
+ * only when bytes were taken.
  */
 #pragma once
 

@@ -15,13 +15,13 @@
 
 extern const struct exporter_ops exporter_otlp;
 
-static const struct attr_key key_number = { "test.number", "test_number" };
-static const struct attr_key key_bytes = { "test.bytes", "test_bytes" };
-static const struct instrument requests = { "test.requests", "{request}", "Requests.", INST_COUNTER };
-static const struct instrument active = { "test.active", "{request}", "Active requests.", INST_UPDOWN };
-static const struct instrument fill = { "test.fill", "1", "Fill.", INST_GAUGE };
-static const struct instrument duration = { "test.duration", "s", "Durations.", INST_HISTOGRAM };
-static const struct instrument *const instruments[] = { &requests, &active, &fill, &duration };
+static const struct attr_key key_number = {"test.number", "test_number"};
+static const struct attr_key key_bytes = {"test.bytes", "test_bytes"};
+static const struct instrument requests = {"test.requests", "{request}", "Requests.", INST_COUNTER};
+static const struct instrument active = {"test.active", "{request}", "Active requests.", INST_UPDOWN};
+static const struct instrument fill = {"test.fill", "1", "Fill.", INST_GAUGE};
+static const struct instrument duration = {"test.duration", "s", "Durations.", INST_HISTOGRAM};
+static const struct instrument *const instruments[] = {&requests, &active, &fill, &duration};
 static struct service *services[2];
 static uint64_t start_ns;
 
@@ -36,7 +36,7 @@ static struct snapshot *take_snapshot(void *ctx)
 {
 	struct snapshot *s = calloc(1, sizeof(*s));
 	struct arena *a = calloc(1, sizeof(*a));
-	struct label l = { "http.response.status_code", "200" };
+	struct label l = {"http.response.status_code", "200"};
 
 	s->refs = 1;
 	s->wall_ns = clock_wall_ns();
@@ -46,11 +46,12 @@ static struct snapshot *take_snapshot(void *ctx)
 	a->bounds[0] = 0.1;
 	a->bounds[1] = 1;
 	for (int f = 0; f < 4; f++) {
-		a->families[f] = (struct family){ .inst = instruments[f], .points = a->points[f], .n_points = 2 };
+		a->families[f] = (struct family){.inst = instruments[f], .points = a->points[f], .n_points = 2};
 		for (int i = 0; i < 2; i++) {
 			struct point *p = &a->points[f][i];
 
-			*p = (struct point){ service_ref(services[i]), labels_new(&l, 1), start_ns, { .value = 10 * f + i + 7 } };
+			*p = (struct point){
+				service_ref(services[i]), labels_new(&l, 1), start_ns, {.value = 10 * f + i + 7}};
 			if (f < 3)
 				continue;
 			a->families[f].bounds = a->bounds;
@@ -68,13 +69,18 @@ static struct snapshot *take_snapshot(void *ctx)
 
 static struct span *make_span(unsigned int i)
 {
-	struct call c = { .role = i % 2 ? ROLE_CLIENT : ROLE_SERVER, .wait_ns = 250000, .comm = "drive", .pid = 1, .tid = 4321,
-			  .failed = i % 10 == 0, .service = services[i % 2] };
+	struct call c = {.role = i % 2 ? ROLE_CLIENT : ROLE_SERVER,
+			 .wait_ns = 250000,
+			 .comm = "drive",
+			 .pid = 1,
+			 .tid = 4321,
+			 .failed = i % 10 == 0,
+			 .service = services[i % 2]};
 	struct span *s;
 
-	c.peer = (struct net_addr){ .family = NET_INET, .port = 40000, .ip = { 192, 0, 2, 1 } };
+	c.peer = (struct net_addr){.family = NET_INET, .port = 40000, .ip = {192, 0, 2, 1}};
 	call_add_int(&c, &key_number, i);
-	call_add_str(&c, &key_bytes, (struct str){ "a\xff\x00z", 4 });
+	call_add_str(&c, &key_bytes, (struct str){"a\xff\x00z", 4});
 	s = span_new(&c, "GET /x/{id}");
 	memset(s->trace_id, 0xab, sizeof(s->trace_id));
 	memset(s->span_id, 0xcd, sizeof(s->span_id));
@@ -103,7 +109,7 @@ static void print_stats(const struct exporter_stats *st, size_t n)
 static void wait_for_spans(struct exporter *e, uint64_t total, uint64_t until_ns)
 {
 	struct exporter_stats st[EXPORTER_SIGNALS_MAX];
-	struct timespec ms = { 0, 1000000 };
+	struct timespec ms = {0, 1000000};
 
 	while (clock_mono_ns() < until_ns) {
 		if (!exporter_otlp.stats(e, st) || st[0].sent + st[0].failed + st[0].dropped >= total)
@@ -115,10 +121,10 @@ static void wait_for_spans(struct exporter *e, uint64_t total, uint64_t until_ns
 int main(int argc, char **argv)
 {
 	struct exporter_stats st[EXPORTER_SIGNALS_MAX];
-	struct exporter_host host = { .snapshot = take_snapshot, .ready = ready, .version = "0.0.0-test" };
+	struct exporter_host host = {.snapshot = take_snapshot, .ready = ready, .version = "0.0.0-test"};
 	unsigned int spans = argc > 2 ? (unsigned int)atoi(argv[1]) : 0;
 	long pause_ms = argc > 2 ? atol(argv[2]) : 0;
-	struct timespec pause = { pause_ms / 1000, pause_ms % 1000 * 1000000 };
+	struct timespec pause = {pause_ms / 1000, pause_ms % 1000 * 1000000};
 	struct config *config = NULL;
 	struct exporter *e = NULL;
 	int rest, err;

@@ -21,7 +21,8 @@ class Line:
         self.raw = d
         self.role = d["role"]
         self.method = d.get("method")
-        self.target = (d.get("path") or "") + ("?" + d["query"] if d.get("query") else "")
+        query = d.get("query") or d.get("attributes", {}).get("url.query")
+        self.target = (d.get("path") or "") + ("?" + query if query else "")
         self.status = d.get("status") or None
         self.error = d.get("error_type") or None
         self.duration = d.get("duration_seconds")

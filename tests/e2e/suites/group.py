@@ -27,7 +27,7 @@ class Group:
         self.cgroup = Cgroup()
         self.sonde = None
         self.made = {"server": 0, "client": 0}
-        self.servers = []
+        self.servers, self.marks = [], []
 
     def start_sonde(self, args=(), env=None, scopes=None, **kw):
         if not self.options.truth_only:
@@ -50,11 +50,13 @@ class Group:
     def client(self, target, conns, **kw):
         return RawClient(target, conns, self.cgroup, self.work, **kw)
 
-    def check(self, mark, sides, before, metrics=True):
+    def check(self, mark, sides, before, metrics=True, flood=False):
         """
         Waits until sonde's calls of this mark and its metrics are what was made, for as long as it
-        promises to need; then says what differs. Returns the calls.
+        promises to need; then says what differs. Returns the calls. With `flood` the live view may drop
+        lines, which it counts: lines + dropped = made, and the metrics are whole in any case.
         """
+        self.marks.append(mark)
         for side in sides:
             self.made[side.role] += len(side.wants)
         if not self.sonde:
@@ -62,45 +64,52 @@ class Group:
         end = time.monotonic() + SETTLE
         while True:
             self.sonde.read()
+            after = self.sonde.scrape()
             lines = [x for x in self.sonde.lines if mark in x.target]
-            bad = []
-            for side in sides:
-                bad += compare(side, lines)
-            known = {(s.role, s.port) for s in sides}
-            strange = [x for x in lines if (x.role, x.port) not in known]
-            if strange:
-                bad.append("%d calls of no side: %s" % (len(strange), strange[0].raw))
-            if not bad:
-                after = self.sonde.scrape()
-                if metrics:
-                    bad += compare_metrics(sides, lines, before, after)
+            bad = self._differences(sides, lines, before, after, metrics, flood)
             if not bad or time.monotonic() > end:
                 break
             time.sleep(0.02)
-        lost = {k: v - losses(before).get(k, 0) for k, v in losses(self.sonde.scrape()).items()}
-        lost = {k: v for k, v in lost.items() if v}
-        if lost:
-            bad.append("lost: %s" % lost)
         if not self.sonde.proc.alive():
             bad.append("sonde has died: %s" % self.sonde.proc.text(err=True, limit=1500))
         if bad:
             raise Failed(bad)
         return lines
 
+    def _differences(self, sides, lines, before, after, metrics, flood):
+        bad = []
+        for side in sides:
+            bad += compare(side, lines, flood)
+        known = {(s.role, s.port) for s in sides}
+        strange = [x for x in lines if (x.role, x.port) not in known]
+        if strange:
+            bad.append("%d calls of no side: %s" % (len(strange), strange[0].raw))
+        if metrics:
+            bad += compare_metrics(sides, lines, before, after)
+        lost = {k: v - losses(before).get(k, 0) for k, v in losses(after).items() if v != losses(before).get(k, 0)}
+        if lost:
+            bad.append("lost: %s" % lost)
+        dropped = unprinted(after) - unprinted(before)
+        made = sum(len(s.wants) for s in sides)
+        if dropped and not flood:
+            bad.append("%d lines were dropped" % dropped)
+        if flood and len(lines) + dropped != made:
+            bad.append("%d lines and %d dropped, were %d" % (len(lines), dropped, made))
+        return bad
+
     def before(self):
         return self.sonde.scrape() if self.sonde else None
 
     def totals(self):
         """After the last cell: sonde ends in order, and never said more than was compared."""
+        self.dropped = unprinted(self.sonde.scrape())
         wrong = self.sonde.stop()
         if wrong:
             raise Failed(wrong)
         bad = []
-        for role, made in self.made.items():
-            seen = sum(1 for x in self.sonde.lines if x.role == role)
-            if seen != made:
-                known = [x for x in self.sonde.lines if x.role == role]
-                bad.append("%s calls in all: %d, were %d; the last: %s" % (role, seen, made, known[-1].raw if known else None))
+        made, seen = sum(self.made.values()), len(self.sonde.lines)
+        if seen + self.dropped != made:
+            bad.append("%d calls in all (and %d dropped lines), were %d; of no cell: %s" % (seen, self.dropped, made, self._strangers()))
         errors = [x for x in self.sonde.proc.text(err=True, limit=100000).split("\n")
                   if "level=error" in x or "ERROR:" in x or "runtime error" in x]
         if errors:
@@ -108,6 +117,15 @@ class Group:
         if bad:
             raise Failed(bad)
         return "%(server)d server and %(client)d client calls" % self.made
+
+
+    def _strangers(self):
+        return [x.raw for x in self.sonde.lines if not any(m in x.target for m in self.marks)][:2]
+
+
+def unprinted(scrape):
+    """Lines that the live view dropped because its reader was too slow; it counts them."""
+    return int(scrape.sum("sonde_exporter_dropped_total", exporter="print"))
 
 
 def new_mark(name):
