@@ -1,31 +1,33 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Lines on standard output, one per call. The capture thread formats into one of two
  * buffers, a writer thread swaps them and writes: a slow terminal never holds capture up. A full
- * buffer drops lines and says how many when there is room again.
+ * buffer drops lines, counts them and says so where they would have stood.
  */
 #include "exporters/print.h"
 
-#include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "exporters/exporter.h"
 #include "user/base/clock.h"
 #include "user/base/log.h"
 
-#define BUFFER_MAX (2 << 20) /* there are two */
-#define FLUSH_US 20000
+#define BUFFER_MAX ((size_t)1 << 20)
+#define FLUSH_US 20000 /* between two writes; the first line after a pause leaves at once */
 
 struct exporter {
 	pthread_t thread;
-	pthread_mutex_t mutex;
+	pthread_mutex_t lock;
 	pthread_cond_t more;
-	struct buf lines; /* under mutex */
-	uint64_t held;	  /* lines in it */
-	uint64_t dropped_now;
-	uint64_t sent, dropped;
-	bool json, colour, stopping;
+	struct buf lines;	       /* under lock, like all below */
+	uint64_t held;		       /* lines in it */
+	uint64_t unsaid;	       /* dropped, and nobody was told yet */
+	uint64_t sent, failed, dropped;
+	bool stopping;
+	bool json, colour; /* fixed */
+	struct buf out;	   /* the writer's */
 };
 
 static struct call_filter filter;
@@ -45,57 +47,105 @@ bool exporter_print_closed(void)
 
 static bool write_all(const char *p, size_t n)
 {
-	while (n) {
+	while (n && !exporter_print_closed()) {
 		ssize_t w = write(STDOUT_FILENO, p, n);
 
 		if (w < 0 && errno == EINTR)
 			continue;
-		if (w < 0) {
+		if (w <= 0) {
+			/* a reader that has seen enough (`sonde tail | head`) is no error */
 			if (errno != EPIPE)
-				log_err("standard output: %s", strerror(errno));
+				log_err("lines cannot be printed to standard output: %s", strerror(errno));
 			__atomic_store_n(&closed, true, __ATOMIC_RELAXED);
-			return false;
+			break;
 		}
 		p += w;
-		n -= w;
+		n -= (size_t)w;
 	}
-	return true;
+	return !n;
 }
 
-static void *writer(void *arg)
+/* What was dropped was dropped behind the lines that were just taken out. */
+static void say_dropped(struct exporter *e)
+{
+	if (e->unsaid && e->json)
+		log_warn("%llu lines dropped: the reader of standard output is too slow", (unsigned long long)e->unsaid);
+	else if (e->unsaid)
+		buf_printf(&e->lines, "… %llu lines dropped: the terminal is too slow\n", (unsigned long long)e->unsaid);
+	e->unsaid = 0;
+}
+
+static uint64_t take_lines(struct exporter *e)
+{
+	struct buf empty = e->out;
+	uint64_t n = e->held;
+
+	e->out = e->lines;
+	e->lines = empty;
+	buf_clear(&e->lines);
+	e->lines.max = 2 * BUFFER_MAX;
+	e->held = 0;
+	say_dropped(e);
+	return n;
+}
+
+static void *print_lines(void *arg)
 {
 	struct exporter *e = arg;
-	struct buf out = BUF_INIT;
 
-	pthread_mutex_lock(&e->mutex);
+	pthread_mutex_lock(&e->lock);
 	while (!e->stopping || e->lines.len) {
-		struct buf swap = out;
-		uint64_t n = e->held;
+		uint64_t n;
+		bool pause, ok;
 
 		if (!e->lines.len) {
-			pthread_cond_wait(&e->more, &e->mutex);
+			pthread_cond_wait(&e->more, &e->lock);
 			continue;
 		}
-		out = e->lines;
-		e->lines = swap;
-		buf_clear(&e->lines);
-		e->held = 0;
-		pthread_mutex_unlock(&e->mutex);
-		if (!exporter_print_closed())
-			write_all(out.data, out.len);
-		if (out.len < BUFFER_MAX / 8 && !e->stopping)
+		n = take_lines(e);
+		pause = !e->stopping;
+		pthread_mutex_unlock(&e->lock);
+		ok = write_all(e->out.data, e->out.len);
+		if (pause)
 			usleep(FLUSH_US);
-		pthread_mutex_lock(&e->mutex);
-		e->sent += n;
+		pthread_mutex_lock(&e->lock);
+		*(ok ? &e->sent : &e->failed) += n;
 	}
-	pthread_mutex_unlock(&e->mutex);
-	buf_done(&out);
+	pthread_mutex_unlock(&e->lock);
 	return NULL;
+}
+
+static bool wants_colour(void)
+{
+	const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
+
+	return isatty(STDOUT_FILENO) && !(no && *no) && term && strcmp(term, "dumb");
+}
+
+static int start_writer(struct exporter *e)
+{
+	sigset_t all, old;
+	int err;
+
+	/* SIGPIPE would end the process before write() can say EPIPE */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&e->thread, NULL, print_lines, e);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
+}
+
+static void print_free(struct exporter *e)
+{
+	buf_done(&e->lines);
+	buf_done(&e->out);
+	pthread_cond_destroy(&e->more);
+	pthread_mutex_destroy(&e->lock);
+	free(e);
 }
 
 static int print_start(const struct exporter_host *host, struct exporter **ret)
 {
-	const char *term = getenv("TERM");
 	struct exporter *e;
 	int err;
 
@@ -105,72 +155,83 @@ static int print_start(const struct exporter_host *host, struct exporter **ret)
 	if (!e)
 		return -ENOMEM;
 	e->json = host->config->print == PRINT_JSON;
-	e->colour = !e->json && isatty(STDOUT_FILENO) && !getenv("NO_COLOR") && term && strcmp(term, "dumb");
-	pthread_mutex_init(&e->mutex, NULL);
+	e->colour = !e->json && wants_colour();
+	e->lines.max = 2 * BUFFER_MAX;
+	pthread_mutex_init(&e->lock, NULL);
 	pthread_cond_init(&e->more, NULL);
-	err = pthread_create(&e->thread, NULL, writer, e);
+	__atomic_store_n(&closed, false, __ATOMIC_RELAXED);
+	err = start_writer(e);
 	if (err) {
-		free(e);
-		return log_err_r(-err, "no thread for the lines: %s", strerror(err));
+		print_free(e);
+		return log_err_r(err, "no thread to print lines: %s", strerror(-err));
 	}
 	*ret = e;
 	return 0;
 }
 
-static void say_dropped(struct exporter *e)
+/* Under lock. False: there is no room, and nothing was added. */
+static bool add_line(struct exporter *e, const struct call *c)
 {
-	if (!e->json)
-		buf_printf(&e->lines, "… %llu lines were dropped: the reader is too slow\n", (unsigned long long)e->dropped_now);
-	e->dropped_now = 0;
+	uint64_t wall = c->end_ns ? clock_mono_to_wall(c->end_ns) : clock_wall_ns();
+	size_t before = e->lines.len;
+
+	if (before > BUFFER_MAX)
+		return false;
+	if (e->json)
+		call_line_json(&e->lines, c, wall);
+	else
+		call_line_text(&e->lines, c, wall, e->colour);
+	if (!e->lines.err)
+		return true;
+	e->lines.err = 0;
+	e->lines.len = before;
+	return false;
 }
 
 static void print_call(struct exporter *e, const struct call *c)
 {
-	uint64_t wall = c->end_ns ? clock_mono_to_wall(c->end_ns) : clock_wall_ns();
-
 	if (exporter_print_closed() || (filter_set && !call_filter_match(&filter, c)))
 		return;
-	pthread_mutex_lock(&e->mutex);
-	if (e->lines.len > BUFFER_MAX) {
-		e->dropped++;
-		e->dropped_now++;
-	} else {
-		if (e->dropped_now && e->lines.len < BUFFER_MAX / 2)
-			say_dropped(e);
-		if (e->json)
-			call_line_json(&e->lines, c, wall);
-		else
-			call_line_text(&e->lines, c, wall, e->colour);
+	pthread_mutex_lock(&e->lock);
+	if (add_line(e, c)) {
 		e->held++;
 		pthread_cond_signal(&e->more);
+	} else {
+		e->dropped++;
+		e->unsaid++;
 	}
-	pthread_mutex_unlock(&e->mutex);
+	pthread_mutex_unlock(&e->lock);
 }
 
 static size_t print_stats(struct exporter *e, struct exporter_stats out[EXPORTER_SIGNALS_MAX])
 {
-	pthread_mutex_lock(&e->mutex);
-	out[0] = (struct exporter_stats){ .signal = "lines", .sent = e->sent, .dropped = e->dropped };
-	pthread_mutex_unlock(&e->mutex);
+	pthread_mutex_lock(&e->lock);
+	out[0] = (struct exporter_stats){
+		.signal = "lines",
+		.sent = e->sent,
+		.failed = e->failed,
+		.dropped = e->dropped,
+		.queue_len = e->held,
+	};
+	pthread_mutex_unlock(&e->lock);
 	return 1;
 }
 
 static void print_stop(struct exporter *e, uint64_t deadline_ns)
 {
-	struct timespec until = { deadline_ns / NSEC_PER_SEC, deadline_ns % NSEC_PER_SEC };
-	int late;
+	struct timespec until = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
 
-	pthread_mutex_lock(&e->mutex);
+	pthread_mutex_lock(&e->lock);
 	e->stopping = true;
-	if (e->dropped_now)
-		say_dropped(e);
+	say_dropped(e);
 	pthread_cond_signal(&e->more);
-	pthread_mutex_unlock(&e->mutex);
-	late = pthread_clockjoin_np(e->thread, NULL, CLOCK_MONOTONIC, &until);
-	if (late)
-		return; /* its reader hangs: the process ends without it */
-	buf_done(&e->lines);
-	free(e);
+	pthread_mutex_unlock(&e->lock);
+	if (pthread_clockjoin_np(e->thread, NULL, CLOCK_MONOTONIC, &until)) {
+		/* standard output takes nothing: the thread hangs in write(), which is a cancellation point */
+		pthread_cancel(e->thread);
+		pthread_join(e->thread, NULL);
+	}
+	print_free(e);
 }
 
 extern const struct exporter_ops exporter_print;

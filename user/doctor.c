@@ -22,6 +22,7 @@
 struct doctor {
 	const struct config *config;
 	struct buf out;
+	struct buf scoped; /* uint32_t[]: the pids in scope; only these are looked at */
 	bool json, degraded, impossible;
 	size_t n_programs, n_unread;
 };
@@ -57,11 +58,15 @@ static void say_features(struct doctor *d)
 /* The programs themselves are the last word on what the kernel takes. */
 static bool say_load(struct doctor *d)
 {
-	const struct capture_options o = { .config = d->config, .on_data = ignore_record, .on_control = ignore_record };
+	/* whether the kernel takes the programs does not hang on the scope */
+	struct config unscoped = *d->config;
+	const struct capture_options o = { .config = &unscoped, .on_data = ignore_record, .on_control = ignore_record };
 	struct capture *c = NULL;
 	uint64_t begin = clock_mono_ns();
-	int err = d->impossible ? -ENOTSUP : capture_load(&c, &o);
+	int err;
 
+	unscoped.scope.n = 0;
+	err = d->impossible ? -ENOTSUP : capture_load(&c, &o);
 	capture_free(c);
 	if (err)
 		d->impossible = true;
@@ -168,13 +173,92 @@ static const char *judge(struct process *p, bool *ret_unread)
 	return "plain HTTP/1 is read";
 }
 
+static bool is_in_scope(const struct doctor *d, uint32_t pid)
+{
+	const uint32_t *pids = (const uint32_t *)d->scoped.data;
+
+	for (size_t i = 0; i < d->scoped.len / sizeof(*pids); i++)
+		if (pids[i] == pid)
+			return true;
+	return !d->config->scope.n;
+}
+
+static void add_pid(struct doctor *d, uint32_t pid)
+{
+	buf_add(&d->scoped, &pid, sizeof(pid));
+}
+
+/* Everything in a cgroup and below it. */
+static void add_cgroup(struct doctor *d, const char *path, int depth)
+{
+	char name[4096];
+	struct dirent *e;
+	unsigned pid;
+	DIR *dir;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "%s/cgroup.procs", path);
+	f = fopen(name, "re");
+	while (f && fscanf(f, "%u", &pid) == 1)
+		add_pid(d, pid);
+	if (f)
+		fclose(f);
+	dir = depth ? opendir(path) : NULL;
+	while (dir && (e = readdir(dir))) {
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
+		add_cgroup(d, name, depth - 1);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* A process and its descendants: parents are always read before their children are looked for. */
+static void add_tree(struct doctor *d, uint32_t root)
+{
+	size_t before;
+
+	add_pid(d, root);
+	do {
+		DIR *dir = opendir("/proc");
+		struct dirent *e;
+
+		before = d->scoped.len;
+		while (dir && (e = readdir(dir))) {
+			int pid = atoi(e->d_name), parent = pid > 0 ? capture_parent_of(pid) : -1;
+
+			if (parent > 0 && is_in_scope(d, parent) && !is_in_scope(d, pid))
+				add_pid(d, pid);
+		}
+		if (dir)
+			closedir(dir);
+	} while (d->scoped.len != before);
+}
+
+static void read_scope(struct doctor *d)
+{
+	char path[4096];
+
+	for (size_t i = 0; i < d->config->scope.n; i++) {
+		const char *scope = d->config->scope.v[i];
+
+		if (!strncmp(scope, "pid:", 4)) {
+			add_tree(d, atoi(scope + 4));
+		} else {
+			capture_cgroup_path(scope + strlen("cgroup:"), path, sizeof(path));
+			add_cgroup(d, path, 16);
+		}
+	}
+}
+
 static void each_process(void *ctx, struct process *p)
 {
 	struct doctor *d = ctx;
 	bool unread;
 	const char *words;
 
-	if (!p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_stream_socket(p->pid))
+	if (!is_in_scope(d, p->pid) || !p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_stream_socket(p->pid))
 		return;
 	words = judge(p, &unread);
 	d->n_unread += unread;
@@ -199,12 +283,7 @@ static void say_programs(struct doctor *d)
 {
 	struct processes *p;
 
-	if (d->config->scope.n) {
-		/* only the kernel's half knows who is in the scope: nobody else is looked at */
-		if (!d->json)
-			buf_puts(&d->out, "\nPrograms are not listed with --scope.\n");
-		return;
-	}
+	read_scope(d);
 	p = processes_new(d->config, "/proc");
 	if (!p)
 		return;
@@ -240,5 +319,6 @@ int doctor_run(const struct config *config, bool json)
 				      "sonde cannot work here: see the lines marked NO.");
 	fwrite(d.out.data, 1, d.out.len, stdout);
 	buf_done(&d.out);
+	buf_done(&d.scoped);
 	return ret;
 }

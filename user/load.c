@@ -140,7 +140,7 @@ static int cgroup_id(const char *path, uint64_t *ret)
 }
 
 /* An absolute path is taken as it is, or below the unified hierarchy's mount when it is not there. */
-static void cgroup_path(const char *given, char *dst, size_t size)
+void capture_cgroup_path(const char *given, char *dst, size_t size)
 {
 	static const char *const roots[] = { "", "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
 	char pids[4096];
@@ -172,7 +172,7 @@ static int add_scope(struct capture *c, const char *scope)
 	}
 	if (s->n_scope_cgroups == SONDE_SCOPES_MAX)
 		return log_err_r(-E2BIG, "--scope: more than %d cgroups: name a common parent", SONDE_SCOPES_MAX);
-	cgroup_path(scope + strlen("cgroup:"), path, sizeof(path));
+	capture_cgroup_path(scope + strlen("cgroup:"), path, sizeof(path));
 	err = cgroup_id(path, &id);
 	if (!err)
 		err = cgroup_subsys(path, &subsys);
@@ -294,7 +294,7 @@ static int attach_stage(struct capture *c, enum stage stage)
 	return 0;
 }
 
-static int parent_of(int pid)
+int capture_parent_of(int pid)
 {
 	char path[64], text[1024], *end;
 	_close_ int fd = -1;
@@ -340,7 +340,7 @@ static void scan_trees(struct capture *c)
 
 		grew = false;
 		while (d && (e = readdir(d))) {
-			int pid = atoi(e->d_name), ppid = pid > 0 ? parent_of(pid) : -1;
+			int pid = atoi(e->d_name), ppid = pid > 0 ? capture_parent_of(pid) : -1;
 
 			if (ppid > 0 && in_tree(c, ppid) && !in_tree(c, pid)) {
 				put_in_tree(c, pid);
@@ -439,7 +439,7 @@ static bool kernel_rule(const struct rule *r, struct sonde_rule *ret)
 	};
 	if (!r->cgroup)
 		return true;
-	cgroup_path(r->cgroup, path, sizeof(path));
+	capture_cgroup_path(r->cgroup, path, sizeof(path));
 	if (cgroup_id(path, (uint64_t *)&ret->cgroup) || cgroup_subsys(path, &ret->subsys)) {
 		log_warn("rule with cgroup %s: there is no such cgroup now; the rule matches nothing until the next reload", r->cgroup);
 		ret->cgroup = ~0ULL;

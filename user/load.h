@@ -60,3 +60,8 @@ int capture_live_conns(struct capture *c, uint64_t **ret_ids, size_t *ret_n);
 /* Runs that the kernel left out because a program was already running on that CPU. */
 uint64_t capture_recursion_misses(struct capture *c);
 size_t capture_map_bytes(struct capture *c);
+
+/* How a scope is read; the doctor reads it in the same way. -1: no such process. */
+int capture_parent_of(int pid);
+/* The directory of a cgroup given as an absolute path, or as one below a cgroup mount. */
+void capture_cgroup_path(const char *given, char *dst, size_t size);

@@ -109,7 +109,8 @@ static int copy_iov(__u32 i, struct iov_copy *c)
 	}
 	if (iov.iov_len <= c->skip) {
 		c->skip -= iov.iov_len;
-		c->passed++;
+		/* an empty element between others is no prefix */
+		c->passed += !c->done;
 		c->passed_bytes += iov.iov_len;
 		return 0;
 	}

@@ -668,7 +668,7 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 
 /*
  * Where a body should begin or go on, is there a message instead? In a request's place a body may look like one: it takes
- * a whole line, or at least a good part of it.
+ * a whole line, or at least one that goes as far as a path.
  */
 static __always_inline bool is_message_instead(struct walk *w, const struct h1 *h, const struct h1_dir *d)
 {
@@ -682,7 +682,12 @@ static __always_inline bool is_message_instead(struct walk *w, const struct h1 *
 	if (!request)
 		return true;
 	line = line_ends_well(w);
-	return line > 0 || (line < 0 && w->cap > 16);
+	if (line >= 0)
+		return line;
+	for (__u32 i = 3; i < 24; i++)
+		if (w->data[i] == ' ')
+			return i + 1 < w->cap && w->data[i + 1] == '/';
+	return false;
 }
 
 static __always_inline __u32 do_http1_walk(struct walk *w)

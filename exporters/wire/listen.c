@@ -99,7 +99,7 @@ int listen_open(const char *text)
 				 text);
 	fd = try_family(&a, *a.host ? AF_INET : AF_INET6, &gai);
 	/* a name or number that is not IPv4; or a kernel without IPv6 */
-	if (gai || fd == -EAFNOSUPPORT)
+	if (gai || fd == -EAFNOSUPPORT || (fd == -EADDRNOTAVAIL && !*a.host))
 		fd = try_family(&a, *a.host ? AF_INET6 : AF_INET, &gai);
 	return fd < 0 ? refuse(text, fd, gai) : fd;
 }

@@ -12,12 +12,14 @@
 #include "user/base/clock.h"
 #include "user/proto/proto.h"
 
-static const char request[] = "GET /api/items/42?limit=10 HTTP/1.1\r\nHost: shop.example:8080\r\nUser-Agent: bench/1.0\r\n"
-			      "Accept: */*\r\nConnection: keep-alive\r\n\r\n";
+static const char request[] =
+	"GET /api/items/42?limit=10 HTTP/1.1\r\nHost: shop.example:8080\r\nUser-Agent: bench/1.0\r\n"
+	"Accept: */*\r\nConnection: keep-alive\r\n\r\n";
 static const char small_request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-static const char answer[] = "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 10:00:00 GMT\r\n"
-			     "Content-Type: text/plain\r\nContent-Length: 15\r\nLast-Modified: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
-			     "Connection: keep-alive\r\nETag: \"63a0-f\"\r\nAccept-Ranges: bytes\r\n\r\n";
+static const char answer[] =
+	"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 10:00:00 GMT\r\n"
+	"Content-Type: text/plain\r\nContent-Length: 15\r\nLast-Modified: Sat, 21 Nov 2026 09:00:00 GMT\r\n"
+	"Connection: keep-alive\r\nETag: \"63a0-f\"\r\nAccept-Ranges: bytes\r\n\r\n";
 static const char chunked[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 struct record {
@@ -32,13 +34,19 @@ struct trace {
 	struct record r[6];
 };
 
-#define BYTES(dir, b) { dir, b, sizeof(b) - 1, 0 }
+#define BYTES(dir, b)                                                                                                  \
+	{                                                                                                              \
+		dir, b, sizeof(b) - 1, 0                                                                               \
+	}
 static const struct trace traces[] = {
-	{ "smallest, server", { BYTES(FLOW_RECV, small_request), BYTES(FLOW_SEND, answer), { FLOW_SEND, NULL, 15, 0 } } },
-	{ "plain, server", { BYTES(FLOW_RECV, request), BYTES(FLOW_SEND, answer), { FLOW_SEND, NULL, 15, 0 } } },
-	{ "plain, client", { BYTES(FLOW_SEND, request), BYTES(FLOW_RECV, answer), { FLOW_RECV, NULL, 15, 0 } } },
-	{ "chunked, server", { BYTES(FLOW_RECV, request), BYTES(FLOW_SEND, chunked), { FLOW_SEND, NULL, 100000, 0 },
-			       { FLOW_SEND, "0\r\n\r\n", 5, 1ULL << 63 | 99000 } } },
+	{"smallest, server", {BYTES(FLOW_RECV, small_request), BYTES(FLOW_SEND, answer), {FLOW_SEND, NULL, 15, 0}}},
+	{"plain, server", {BYTES(FLOW_RECV, request), BYTES(FLOW_SEND, answer), {FLOW_SEND, NULL, 15, 0}}},
+	{"plain, client", {BYTES(FLOW_SEND, request), BYTES(FLOW_RECV, answer), {FLOW_RECV, NULL, 15, 0}}},
+	{"chunked, server",
+	 {BYTES(FLOW_RECV, request),
+	  BYTES(FLOW_SEND, chunked),
+	  {FLOW_SEND, NULL, 100000, 0},
+	  {FLOW_SEND, "0\r\n\r\n", 5, 1ULL << 63 | 99000}}},
 };
 
 struct counter {
@@ -69,16 +77,23 @@ static void on_lost(struct call_sink *s, const struct flow *f, enum call_loss wh
 	container_of(s, struct counter, sink)->other += n;
 }
 
-static int one_call(const struct proto *p, void *state, const struct flow *f, const struct trace *t, struct call_sink *sink,
-		    uint64_t now)
+static int one_call(const struct proto *p, void *state, const struct flow *f, const struct trace *t,
+		    struct call_sink *sink, uint64_t now)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(t->r) && t->r[i].len && !err; i++) {
 		const struct record *r = &t->r[i];
 		struct flow_data d = {
-			.dir = r->dir, .data = (const uint8_t *)r->bytes, .len = r->len, .start_ns = now + i, .end_ns = now + i,
-			.wait_ns = 10, .pid = 1, .tid = 1, .note = r->note,
+			.dir = r->dir,
+			.data = (const uint8_t *)r->bytes,
+			.len = r->len,
+			.start_ns = now + i,
+			.end_ns = now + i,
+			.wait_ns = 10,
+			.pid = 1,
+			.tid = 1,
+			.note = r->note,
 		};
 
 		err = r->bytes ? p->data(state, f, &d, sink) : p->hole(state, f, r->dir, r->len, now + i, sink);
@@ -97,8 +112,8 @@ static int by_value(const void *a, const void *b)
 
 static int bench(const struct proto *p, const struct trace *t, uint64_t calls, size_t conns)
 {
-	struct counter n = { .sink = { on_begin, on_end, on_drop, on_lost } };
-	struct flow f = { .from_start = true, .peer = { .family = NET_INET, .port = 40000, .ip = { 192, 0, 2, 1 } } };
+	struct counter n = {.sink = {on_begin, on_end, on_drop, on_lost}};
+	struct flow f = {.from_start = true, .peer = {.family = NET_INET, .port = 40000, .ip = {192, 0, 2, 1}}};
 	_free_ uint8_t *states = calloc(conns, p->state_size);
 	double ns[RUNS];
 	int err = 0;
@@ -122,8 +137,8 @@ static int bench(const struct proto *p, const struct trace *t, uint64_t calls, s
 		return err ? err : -EIO;
 	}
 	qsort(ns, RUNS, sizeof(ns[0]), by_value);
-	printf("%-6s %-18s %8.0f calls/s  %6.1f ns/call best  %6.1f median\n", p->name, t->name, 1e9 / ns[RUNS / 2], ns[0],
-	       ns[RUNS / 2]);
+	printf("%-6s %-18s %8.0f calls/s  %6.1f ns/call best  %6.1f median\n", p->name, t->name, 1e9 / ns[RUNS / 2],
+	       ns[0], ns[RUNS / 2]);
 	return 0;
 }
 

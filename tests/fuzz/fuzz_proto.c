@@ -27,10 +27,11 @@ static void require(bool ok, const char *what)
 	abort();
 }
 
+static volatile unsigned sum;
+
 /* Reads all that a call borrows, for the address checks. */
 static void read_call(const struct call *c)
 {
-	volatile unsigned sum = 0;
 	char name[128];
 
 	for (size_t i = 0; i < c->n_attrs; i++) {
@@ -75,11 +76,12 @@ static void on_lost(struct call_sink *sink, const struct flow *f, enum call_loss
 	container_of(sink, struct state, sink)->lost += n;
 }
 
-static int one_op(const struct proto *p, void *conn, const struct flow *flow, struct state *s, const uint8_t **in, size_t *n,
-		  uint64_t now)
+static int one_op(const struct proto *p, void *conn, const struct flow *flow, struct state *s, const uint8_t **in,
+		  size_t *n, uint64_t now)
 {
 	uint8_t op = *(*in)++, arg = --*n ? *(*in)++ : 0;
-	struct flow_data d = { .dir = op & 1, .start_ns = now, .end_ns = now + 1, .wait_ns = WAIT_UNKNOWN, .pid = 1, .tid = 1 };
+	struct flow_data d = {
+		.dir = op & 1, .start_ns = now, .end_ns = now + 1, .wait_ns = WAIT_UNKNOWN, .pid = 1, .tid = 1};
 	uint8_t *copy;
 	int err;
 
@@ -108,12 +110,12 @@ static int one_op(const struct proto *p, void *conn, const struct flow *flow, st
 static void one_proto(const struct proto *p, const uint8_t *in, size_t n)
 {
 	static struct state s;
-	struct flow flow = { .id = 1, .from_start = n && in[0] & 1, .tls = n && in[0] & 2 };
+	struct flow flow = {.id = 1, .from_start = n && in[0] & 1, .tls = n && in[0] & 2};
 	void *conn = calloc(1, p->state_size);
 	uint64_t now = 1;
 
-	flow.peer = (struct net_addr){ .family = NET_INET, .port = 1, .ip = { 192, 0, 2, 1 } };
-	s = (struct state){ .sink = { on_begin, call_over, call_over, on_lost } };
+	flow.peer = (struct net_addr){.family = NET_INET, .port = 1, .ip = {192, 0, 2, 1}};
+	s = (struct state){.sink = {on_begin, call_over, call_over, on_lost}};
 	require(conn && !p->init(conn), "state");
 	while (n && !one_op(p, conn, &flow, &s, &in, &n, now++))
 		;
@@ -135,10 +137,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 #ifndef LIBFUZZER
 /* What makes random input get anywhere. */
 static const char *const words[] = {
-	"GET / HTTP/1.1\r\n", "POST /a?sig=1 HTTP/1.0\r\n", "HEAD /h HTTP/1.1\r\n", "CONNECT h:1 HTTP/1.1\r\n", "\r\n", "\n",
-	"HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 C\r\n", "HTTP/1.0 304 N\r\n", "HTTP/1.1 101 S\r\n", "Content-Length: 5\r\n",
-	"Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n", "Host: a:1\r\n", "5\r\nhello\r\n",
-	"0\r\n\r\n", "hello", "Upgrade: x\r\n", "tracestate: a=b\r\n", " ", ":", "ffff",
+	"GET / HTTP/1.1\r\n",
+	"POST /a?sig=1 HTTP/1.0\r\n",
+	"HEAD /h HTTP/1.1\r\n",
+	"CONNECT h:1 HTTP/1.1\r\n",
+	"\r\n",
+	"\n",
+	"HTTP/1.1 200 OK\r\n",
+	"HTTP/1.1 100 C\r\n",
+	"HTTP/1.0 304 N\r\n",
+	"HTTP/1.1 101 S\r\n",
+	"Content-Length: 5\r\n",
+	"Content-Length: 0\r\n",
+	"Transfer-Encoding: chunked\r\n",
+	"Expect: 100-continue\r\n",
+	"Host: a:1\r\n",
+	"5\r\nhello\r\n",
+	"0\r\n\r\n",
+	"hello",
+	"Upgrade: x\r\n",
+	"tracestate: a=b\r\n",
+	" ",
+	":",
+	"ffff",
 	"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
 };
 

@@ -31,14 +31,38 @@ struct ev {
 	enum flow_end how;
 };
 
-#define R(b) { E_DATA, FLOW_RECV, b, 0, 0, 0 }
-#define S(b) { E_DATA, FLOW_SEND, b, 0, 0, 0 }
-#define RL(b) { E_DATA, FLOW_RECV, b, sizeof(b) - 1, 0, 0 }
-#define RN(b, n) { E_DATA, FLOW_RECV, b, 0, NOTE | (n), 0 }
-#define SN(b, n) { E_DATA, FLOW_SEND, b, 0, NOTE | (n), 0 }
-#define HR(n) { E_HOLE, FLOW_RECV, NULL, n, 0, 0 }
-#define HS(n) { E_HOLE, FLOW_SEND, NULL, n, 0, 0 }
-#define END(how) { E_END, 0, NULL, 0, 0, FLOW_END_##how }
+#define R(b)                                                                                                           \
+	{                                                                                                              \
+		E_DATA, FLOW_RECV, b, 0, 0, 0                                                                          \
+	}
+#define S(b)                                                                                                           \
+	{                                                                                                              \
+		E_DATA, FLOW_SEND, b, 0, 0, 0                                                                          \
+	}
+#define RL(b)                                                                                                          \
+	{                                                                                                              \
+		E_DATA, FLOW_RECV, b, sizeof(b) - 1, 0, 0                                                              \
+	}
+#define RN(b, n)                                                                                                       \
+	{                                                                                                              \
+		E_DATA, FLOW_RECV, b, 0, NOTE | (n), 0                                                                 \
+	}
+#define SN(b, n)                                                                                                       \
+	{                                                                                                              \
+		E_DATA, FLOW_SEND, b, 0, NOTE | (n), 0                                                                 \
+	}
+#define HR(n)                                                                                                          \
+	{                                                                                                              \
+		E_HOLE, FLOW_RECV, NULL, n, 0, 0                                                                       \
+	}
+#define HS(n)                                                                                                          \
+	{                                                                                                              \
+		E_HOLE, FLOW_SEND, NULL, n, 0, 0                                                                       \
+	}
+#define END(how)                                                                                                       \
+	{                                                                                                              \
+		E_END, 0, NULL, 0, 0, FLOW_END_##how                                                                   \
+	}
 #define EVS_MAX 24
 
 struct script {
@@ -49,12 +73,12 @@ struct script {
 	bool no_split; /* the outcome may depend on the cuts */
 };
 
-#define GET(p) "GET " p " HTTP/1.1\r\nHost: a\r\n\r\n"
+#define GET(p)	   "GET " p " HTTP/1.1\r\nHost: a\r\n\r\n"
 #define POST(p, n) "POST " p " HTTP/1.1\r\nHost: a\r\nContent-Length: " #n "\r\n\r\n"
 #define CHUNKED(p) "POST " p " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-#define OK(n) "HTTP/1.1 200 OK\r\nContent-Length: " #n "\r\n\r\n"
+#define OK(n)	   "HTTP/1.1 200 OK\r\nContent-Length: " #n "\r\n\r\n"
 #define OK_CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-#define STATUS(s) "HTTP/1.1 " #s " X\r\nContent-Length: 0\r\n\r\n"
+#define STATUS(s)  "HTTP/1.1 " #s " X\r\nContent-Length: 0\r\n\r\n"
 
 /* --- the sink that writes what happens --- */
 
@@ -63,7 +87,7 @@ struct rec {
 	struct buf out;
 	unsigned begun, ended, calls, lost, active;
 	uintptr_t next;
-	char seen[4096]; /* by the value in call->active: begun and not yet over */
+	char seen[4096];				 /* by the value in call->active: begun and not yet over */
 	void (*look)(struct rec *, const struct call *); /* at the end of a call */
 	uint64_t wait;
 	uint32_t pid, tid;
@@ -74,7 +98,7 @@ static struct str text_of(const struct call *c, const char *name)
 	for (size_t i = 0; i < c->n_attrs; i++)
 		if (!strcmp(c->attrs[i].key->name, name) && c->attrs[i].type == ATTR_STR)
 			return c->attrs[i].s;
-	return (struct str){ 0 };
+	return (struct str){0};
 }
 
 static void on_begin(struct call_sink *sink, const struct flow *f, struct call *c)
@@ -120,10 +144,10 @@ static void on_end(struct call_sink *sink, const struct flow *f, struct call *c)
 		r->look(r, c);
 		return;
 	}
-	buf_printf(&r->out, "%s %.*s %.*s %lld %llu-%llu-%llu %llu/%llu", c->role == ROLE_SERVER ? "S" : "C", (int)m.len,
-		   m.p, (int)t.len, t.p, (long long)status, (unsigned long long)c->start_ns,
-		   (unsigned long long)c->first_ns, (unsigned long long)c->end_ns,
-		   (unsigned long long)c->request_bytes, (unsigned long long)c->response_bytes);
+	buf_printf(&r->out, "%s %.*s %.*s %lld %llu-%llu-%llu %llu/%llu", c->role == ROLE_SERVER ? "S" : "C",
+		   (int)m.len, m.p, (int)t.len, t.p, (long long)status, (unsigned long long)c->start_ns,
+		   (unsigned long long)c->first_ns, (unsigned long long)c->end_ns, (unsigned long long)c->request_bytes,
+		   (unsigned long long)c->response_bytes);
 	if (c->error_type.len)
 		buf_printf(&r->out, " %.*s%s", (int)c->error_type.len, c->error_type.p, c->failed ? "!" : "");
 	else
@@ -141,7 +165,7 @@ static void on_drop(struct call_sink *sink, const struct flow *f, struct call *c
 
 static void on_lost(struct call_sink *sink, const struct flow *f, enum call_loss why, uint64_t n)
 {
-	static const char *const names[] = { "hole", "large", "pipeline", "memory" };
+	static const char *const names[] = {"hole", "large", "pipeline", "memory"};
 	struct rec *r = container_of(sink, struct rec, sink);
 
 	assert_true(why < CALL_LOSS_MAX);
@@ -151,7 +175,7 @@ static void on_lost(struct call_sink *sink, const struct flow *f, enum call_loss
 
 static void rec_init(struct rec *r)
 {
-	*r = (struct rec){ .sink = { on_begin, on_end, on_drop, on_lost } };
+	*r = (struct rec){.sink = {on_begin, on_end, on_drop, on_lost}};
 }
 
 /* --- running --- */
@@ -178,16 +202,16 @@ struct conn {
 
 static struct flow make_flow(bool late)
 {
-	struct flow f = { .id = 7, .from_start = !late };
+	struct flow f = {.id = 7, .from_start = !late};
 
-	f.local = (struct net_addr){ .family = NET_INET, .port = 8080, .ip = { 127, 0, 0, 1 } };
-	f.peer = (struct net_addr){ .family = NET_INET, .port = 40000, .ip = { 192, 0, 2, 9 } };
+	f.local = (struct net_addr){.family = NET_INET, .port = 8080, .ip = {127, 0, 0, 1}};
+	f.peer = (struct net_addr){.family = NET_INET, .port = 40000, .ip = {192, 0, 2, 9}};
 	return f;
 }
 
 static void conn_init(struct conn *c, bool late)
 {
-	*c = (struct conn){ .flow = make_flow(late) };
+	*c = (struct conn){.flow = make_flow(late)};
 	rec_init(&c->rec);
 	c->state = calloc(1, proto_table[PROTO_HTTP1]->state_size);
 	assert_non_null(c->state);
@@ -197,8 +221,15 @@ static void conn_init(struct conn *c, bool late)
 static int conn_data(struct conn *c, enum flow_dir dir, const void *bytes, size_t len, uint64_t ns, uint64_t note)
 {
 	struct flow_data d = {
-		.dir = dir, .data = guard_end - len, .len = len, .start_ns = ns, .end_ns = ns, .wait_ns = ns * 10,
-		.pid = 42, .tid = (uint32_t)(100 + ns), .note = note,
+		.dir = dir,
+		.data = guard_end - len,
+		.len = len,
+		.start_ns = ns,
+		.end_ns = ns,
+		.wait_ns = ns * 10,
+		.pid = 42,
+		.tid = (uint32_t)(100 + ns),
+		.note = note,
 	};
 
 	assert_true(len <= GUARD_ROOM);
@@ -282,99 +313,160 @@ static void expect_scripts(const struct script *sc, size_t n)
 static void test_framing(void **state)
 {
 	static const struct script s[] = {
-		{ "length", { R(GET("/a")), S(OK(5) "hello") }, "S GET /a 200 1-2-2 0/5\n" },
-		{ "client", { S(GET("/a")), R(OK(5)), R("hello") }, "C GET /a 200 1-2-3 0/5\n" },
-		{ "empty", { R(GET("/a")), S(OK(0)) }, "S GET /a 200 1-2-2 0/0\n" },
-		{ "body", { R(POST("/a", 3) "abc"), S(OK(0)) }, "S POST /a 200 1-2-2 3/0\n" },
-		{ "keep-alive", { R(GET("/a")), S(OK(1) "x"), R(GET("/b")), S(OK(2) "xy"), R(GET("/c")), S(STATUS(404)) },
-		  "S GET /a 200 1-2-2 0/1\nS GET /b 200 3-4-4 0/2\nS GET /c 404 5-6-6 0/0\n" },
-		{ "same length twice", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab") },
-		  "S GET /a 200 1-2-2 0/2\n" },
-		{ "length list", { R(GET("/a")), S("HTTP/1.1 200 OK\r\ncontent-LENGTH: 2, 2\r\n\r\nab") },
-		  "S GET /a 200 1-2-2 0/2\n" },
-		{ "two lengths", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab") },
-		  "drop /a\nlost hole 1\n" },
-		{ "two lengths of a request", { R("POST /a HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab"), S(STATUS(400)) },
-		  "lost hole 1\n" },
-		{ "negative length", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n") },
-		  "drop /a\nlost hole 1\n" },
-		{ "length overflows", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n") },
-		  "drop /a\nlost hole 1\n" },
-		{ "chunked", { R(GET("/a")), S(OK_CHUNKED "5\r\nhello\r\n"), S("6\r\n world\r\n0\r\n\r\n"), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-3 0/11\nS GET /b 200 4-5-5 0/0\n" },
-		{ "chunk extensions, trailers", { R(GET("/a")), S(OK_CHUNKED "A;x=\"y\";z\r\n0123456789\r\n000 \r\nT: 1\r\nU: 2\r\n\r\n" ), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/10\nS GET /b 200 3-4-4 0/0\n" },
-		{ "chunked, bare LF", { R(GET("/a")), S("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n3\nabc\n0\n\n" OK(0)) },
-		  "S GET /a 200 1-2-2 0/3\n" },
-		{ "chunked request", { R(CHUNKED("/a") "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0)) },
-		  "S POST /a 200 1-2-2 3/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "chunked over length", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/1\nS GET /b 200 3-4-4 0/0\n" },
-		{ "folded coding", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip,\r\n chunked\r\n\r\n0\r\n\r\n"), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "chunked is not last", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nabc"), END(LOCAL_CLOSE) },
-		  "S GET /a 200 1-2-2 0/3\n" },
-		{ "bad chunk", { R(GET("/a")), S(OK_CHUNKED "xyz\r\n") }, "drop /a\nlost hole 1\n" },
-		{ "huge chunk", { R(GET("/a")), S(OK_CHUNKED "fffffffffffffffff\r\n") }, "drop /a\nlost hole 1\n" },
-		{ "close-delimited", { R(GET("/a")), S("HTTP/1.0 200 OK\r\n\r\nabc"), S("de"), END(LOCAL_CLOSE) },
-		  "S GET /a 200 1-2-3 0/5\n" },
-		{ "close-delimited client", { S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\nabc"), R("de"), END(PEER_FIN), END(LOCAL_CLOSE) },
-		  "C GET /a 200 1-2-3 0/5\n" },
-		{ "close-delimited, empty", { S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\n"), END(PEER_FIN) },
-		  "C GET /a 200 1-2-2 0/0\n" },
-		{ "close-delimited, reset", { S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\nabc"), END(PEER_RESET) },
-		  "C GET /a 200 1-2-3 0/3 peer_reset!\n" },
-		{ "close-delimited, given up", { S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\nabc"), END(LOCAL_CLOSE) },
-		  "C GET /a 200 1-2-3 0/3 local_closed!\n" },
-		{ "HEAD", { R("HEAD /a HTTP/1.1\r\n\r\n"), S(OK(500)), R(GET("/b")), S(OK(1) "x") },
-		  "S HEAD /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/1\n" },
-		{ "204, 304", { R(GET("/a") GET("/b")), S("HTTP/1.1 204 No\r\n\r\nHTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n"), R(GET("/c")), S(OK(0)) },
-		  "S GET /a 204 1-2-2 0/0\nS GET /b 304 1-2-2 0/0\nS GET /c 200 3-4-4 0/0\n" },
-		{ "100", { R("POST /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"), S("HTTP/1.1 100 Continue\r\n\r\n"), R("ab"), S(OK(1) "x") },
-		  "S POST /a 200 1-4-4 2/1\n" },
-		{ "103", { R(GET("/a")), S("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"), S("HTTP/1.1 102 P\r\n\r\n" OK(1) "x") },
-		  "S GET /a 200 1-3-3 0/1\n" },
-		{ "101", { R("GET /a HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"), S("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x05hello") },
-		  "S GET /a 101 1-2-2 0/0\nEPROTO\n" },
-		{ "upgrade not taken", { R("GET /a HTTP/1.1\r\nUpgrade: h2c\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "CONNECT", { R("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"), S("HTTP/1.1 200 OK\r\n\r\n"), RL("\x16\x03\x01") },
-		  "S CONNECT h 200 1-2-2 0/0\nEPROTO\n" },
-		{ "CONNECT, eager", { RL("CONNECT h:443 HTTP/1.1\r\n\r\n\x16\x03\x01\x00"), S("HTTP/1.1 200 OK\r\n\r\n") },
-		  "S CONNECT h 200 1-2-2 0/0\nEPROTO\n" },
-		{ "CONNECT refused", { R("CONNECT h:443 HTTP/1.1\r\n\r\n"), S(STATUS(403)), R(GET("/b")), S(OK(0)) },
-		  "S CONNECT h 403 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "pipelined", { R(GET("/a") POST("/b", 2) "xy" GET("/c")), S(OK(1) "x" OK(0)), S(STATUS(500)) },
-		  "S GET /a 200 1-2-2 0/1\nS POST /b 200 1-2-2 2/0\nS GET /c 500 1-3-3 0/0 500!\n" },
-		{ "answer before the body's end", { R(POST("/a", 10) "abc"), S(STATUS(413)), R("defghij" GET("/b")), S(OK(0)) },
-		  "S POST /a 413 1-2-2 3/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "answer starts before", { R(POST("/a", 6) "abc"), S(OK(4) "ab"), R("def"), S("cd") },
-		  "S POST /a 200 1-2-4 6/4\n" },
-		{ "answer before a chunked body's end", { R(CHUNKED("/a") "5\r\nabc"), S(STATUS(413)), R("de\r\n0\r\n\r\n" GET("/b")), S(OK(0)) },
-		  "S POST /a 413 1-2-2 3/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "100 refused", { R("PUT /a HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 40\r\n\r\n"), S(STATUS(417)), R(GET("/b")), S(OK(0)) },
-		  "S PUT /a 417 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "100 refused, body sent", { R("PUT /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n"), S(STATUS(417)), R("GETaway" GET("/b")), S(OK(0)) },
-		  "S PUT /a 417 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "100 refused, chunked", { R("PUT /a HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"), S(STATUS(417)), R(GET("/b")), S(OK(0)) },
-		  "S PUT /a 417 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "empty lines first", { R("\r\n\n\r\n" GET("/a") "\r\n" GET("/b")), S(OK(0) "\r\n" OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nS GET /b 200 1-2-2 0/0\n" },
-		{ "bare LF", { R("GET /a HTTP/1.1\nHost: b\nContent-Length: 1\n\nx"), S("HTTP/1.1 200 OK\nContent-Length: 1\n\nx"), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 1/1\nS GET /b 200 3-4-4 0/0\n" },
-		{ "no reason phrase", { R(GET("/a")), S("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n") }, "S GET /a 200 1-2-2 0/0\n" },
-		{ "HTTP/1.0", { R("GET /a HTTP/1.0\r\n\r\n"), S("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"), END(LOCAL_CLOSE) },
-		  "S GET /a 200 1-2-2 0/1\n" },
-		{ "half-closed client", { R(GET("/a")), END(PEER_FIN), S(OK(2) "ab"), END(LOCAL_CLOSE) }, "S GET /a 200 1-3-3 0/2\n" },
-		{ "length 0 of request", { R("POST /a HTTP/1.1\r\nContent-Length: 0\r\n\r\n" GET("/b")), S(OK(0) OK(0)) },
-		  "S POST /a 200 1-2-2 0/0\nS GET /b 200 1-2-2 0/0\n" },
-		{ "402 of 401 retry", { S(GET("/a")), R(STATUS(401)), S(GET("/a")), R(OK(0)) },
-		  "C GET /a 401 1-2-2 0/0 401!\nC GET /a 200 3-4-4 0/0\n" },
-		{ "no length of a request is no body", { R("POST /a HTTP/1.1\r\n\r\n" GET("/b")), S(OK(0) OK(0)) },
-		  "S POST /a 200 1-2-2 0/0\nS GET /b 200 1-2-2 0/0\n" },
-		{ "408 on an idle connection", { R(GET("/a")), S(OK(0)), S(STATUS(408)), END(LOCAL_CLOSE) }, "S GET /a 200 1-2-2 0/0\n" },
-		{ "408 before any request", { S(STATUS(408)), END(LOCAL_CLOSE) }, "" },
-		{ "408 before any request, client", { R(STATUS(408)), END(PEER_FIN), END(LOCAL_CLOSE) }, "" },
+		{"length", {R(GET("/a")), S(OK(5) "hello")}, "S GET /a 200 1-2-2 0/5\n"},
+		{"client", {S(GET("/a")), R(OK(5)), R("hello")}, "C GET /a 200 1-2-3 0/5\n"},
+		{"empty", {R(GET("/a")), S(OK(0))}, "S GET /a 200 1-2-2 0/0\n"},
+		{"body", {R(POST("/a", 3) "abc"), S(OK(0))}, "S POST /a 200 1-2-2 3/0\n"},
+		{"keep-alive",
+		 {R(GET("/a")), S(OK(1) "x"), R(GET("/b")), S(OK(2) "xy"), R(GET("/c")), S(STATUS(404))},
+		 "S GET /a 200 1-2-2 0/1\nS GET /b 200 3-4-4 0/2\nS GET /c 404 5-6-6 0/0\n"},
+		{"same length twice",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab")},
+		 "S GET /a 200 1-2-2 0/2\n"},
+		{"length list",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\ncontent-LENGTH: 2, 2\r\n\r\nab")},
+		 "S GET /a 200 1-2-2 0/2\n"},
+		{"two lengths",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab")},
+		 "drop /a\nlost hole 1\n"},
+		{"two lengths of a request",
+		 {R("POST /a HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab"), S(STATUS(400))},
+		 "lost hole 1\n"},
+		{"negative length",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n")},
+		 "drop /a\nlost hole 1\n"},
+		{"length overflows",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n")},
+		 "drop /a\nlost hole 1\n"},
+		{"chunked",
+		 {R(GET("/a")), S(OK_CHUNKED "5\r\nhello\r\n"), S("6\r\n world\r\n0\r\n\r\n"), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-3 0/11\nS GET /b 200 4-5-5 0/0\n"},
+		{"chunk extensions, trailers",
+		 {R(GET("/a")), S(OK_CHUNKED "A;x=\"y\";z\r\n0123456789\r\n000 \r\nT: 1\r\nU: 2\r\n\r\n"), R(GET("/b")),
+		  S(OK(0))},
+		 "S GET /a 200 1-2-2 0/10\nS GET /b 200 3-4-4 0/0\n"},
+		{"chunked, bare LF",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n3\nabc\n0\n\n" OK(0))},
+		 "S GET /a 200 1-2-2 0/3\n"},
+		{"chunked request",
+		 {R(CHUNKED("/a") "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0))},
+		 "S POST /a 200 1-2-2 3/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"chunked over length",
+		 {R(GET("/a")),
+		  S("HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: gzip, "
+		    "chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+		  R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/1\nS GET /b 200 3-4-4 0/0\n"},
+		{"folded coding",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip,\r\n chunked\r\n\r\n0\r\n\r\n"),
+		  R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"chunked is not last",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nabc"), END(LOCAL_CLOSE)},
+		 "S GET /a 200 1-2-2 0/3\n"},
+		{"bad chunk", {R(GET("/a")), S(OK_CHUNKED "xyz\r\n")}, "drop /a\nlost hole 1\n"},
+		{"huge chunk", {R(GET("/a")), S(OK_CHUNKED "fffffffffffffffff\r\n")}, "drop /a\nlost hole 1\n"},
+		{"a chunk of 2^64-1", {R(GET("/a")), S(OK_CHUNKED "ffffffffffffffff\r\n")}, "drop /a\nlost hole 1\n"},
+		{"close-delimited",
+		 {R(GET("/a")), S("HTTP/1.0 200 OK\r\n\r\nabc"), S("de"), END(LOCAL_CLOSE)},
+		 "S GET /a 200 1-2-3 0/5\n"},
+		{"close-delimited client",
+		 {S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\nabc"), R("de"), END(PEER_FIN), END(LOCAL_CLOSE)},
+		 "C GET /a 200 1-2-3 0/5\n"},
+		{"close-delimited, empty",
+		 {S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\n"), END(PEER_FIN)},
+		 "C GET /a 200 1-2-2 0/0\n"},
+		{"close-delimited, reset",
+		 {S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\nabc"), END(PEER_RESET)},
+		 "C GET /a 200 1-2-3 0/3 peer_reset!\n"},
+		{"close-delimited, given up",
+		 {S(GET("/a")), R("HTTP/1.0 200 OK\r\n\r\nabc"), END(LOCAL_CLOSE)},
+		 "C GET /a 200 1-2-3 0/3 local_closed!\n"},
+		{"HEAD",
+		 {R("HEAD /a HTTP/1.1\r\n\r\n"), S(OK(500)), R(GET("/b")), S(OK(1) "x")},
+		 "S HEAD /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/1\n"},
+		{"204, 304",
+		 {R(GET("/a") GET("/b")), S("HTTP/1.1 204 No\r\n\r\nHTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n"),
+		  R(GET("/c")), S(OK(0))},
+		 "S GET /a 204 1-2-2 0/0\nS GET /b 304 1-2-2 0/0\nS GET /c 200 3-4-4 0/0\n"},
+		{"100",
+		 {R("POST /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"),
+		  S("HTTP/1.1 100 Continue\r\n\r\n"), R("ab"), S(OK(1) "x")},
+		 "S POST /a 200 1-4-4 2/1\n"},
+		{"103",
+		 {R(GET("/a")), S("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
+		  S("HTTP/1.1 102 P\r\n\r\n" OK(1) "x")},
+		 "S GET /a 200 1-3-3 0/1\n"},
+		{"101",
+		 {R("GET /a HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"),
+		  S("HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x05hello")},
+		 "S GET /a 101 1-2-2 0/0\nEPROTO\n"},
+		{"upgrade not taken",
+		 {R("GET /a HTTP/1.1\r\nUpgrade: h2c\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"CONNECT",
+		 {R("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"), S("HTTP/1.1 200 OK\r\n\r\n"), RL("\x16\x03\x01")},
+		 "S CONNECT h 200 1-2-2 0/0\nEPROTO\n"},
+		{"CONNECT, eager",
+		 {RL("CONNECT h:443 HTTP/1.1\r\n\r\n\x16\x03\x01\x00"), S("HTTP/1.1 200 OK\r\n\r\n")},
+		 "S CONNECT h 200 1-2-2 0/0\nEPROTO\n"},
+		{"CONNECT refused",
+		 {R("CONNECT h:443 HTTP/1.1\r\n\r\n"), S(STATUS(403)), R(GET("/b")), S(OK(0))},
+		 "S CONNECT h 403 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"pipelined",
+		 {R(GET("/a") POST("/b", 2) "xy" GET("/c")), S(OK(1) "x" OK(0)), S(STATUS(500))},
+		 "S GET /a 200 1-2-2 0/1\nS POST /b 200 1-2-2 2/0\nS GET /c 500 1-3-3 0/0 500!\n"},
+		{"answer before the body's end",
+		 {R(POST("/a", 10) "abc"), S(STATUS(413)), R("defghij" GET("/b")), S(OK(0))},
+		 "S POST /a 413 1-2-2 3/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"answer starts before",
+		 {R(POST("/a", 6) "abc"), S(OK(4) "ab"), R("def"), S("cd")},
+		 "S POST /a 200 1-2-4 6/4\n"},
+		{"answer before a chunked body's end",
+		 {R(CHUNKED("/a") "5\r\nabc"), S(STATUS(413)), R("de\r\n0\r\n\r\n" GET("/b")), S(OK(0))},
+		 "S POST /a 413 1-2-2 3/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"100 refused",
+		 {R("PUT /a HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 40\r\n\r\n"), S(STATUS(417)),
+		  R(GET("/b")), S(OK(0))},
+		 "S PUT /a 417 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"100 refused, body sent",
+		 {R("PUT /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 7\r\n\r\n"), S(STATUS(417)),
+		  R("GETaway" GET("/b")), S(OK(0))},
+		 "S PUT /a 417 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"100 refused, chunked",
+		 {R("PUT /a HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"), S(STATUS(417)),
+		  R(GET("/b")), S(OK(0))},
+		 "S PUT /a 417 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"empty lines first",
+		 {R("\r\n\n\r\n" GET("/a") "\r\n" GET("/b")), S(OK(0) "\r\n" OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 1-2-2 0/0\n"},
+		{"bare LF",
+		 {R("GET /a HTTP/1.1\nHost: b\nContent-Length: 1\n\nx"), S("HTTP/1.1 200 OK\nContent-Length: 1\n\nx"),
+		  R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-2 1/1\nS GET /b 200 3-4-4 0/0\n"},
+		{"no reason phrase",
+		 {R(GET("/a")), S("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n")},
+		 "S GET /a 200 1-2-2 0/0\n"},
+		{"HTTP/1.0",
+		 {R("GET /a HTTP/1.0\r\n\r\n"), S("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"), END(LOCAL_CLOSE)},
+		 "S GET /a 200 1-2-2 0/1\n"},
+		{"half-closed client",
+		 {R(GET("/a")), END(PEER_FIN), S(OK(2) "ab"), END(LOCAL_CLOSE)},
+		 "S GET /a 200 1-3-3 0/2\n"},
+		{"length 0 of request",
+		 {R("POST /a HTTP/1.1\r\nContent-Length: 0\r\n\r\n" GET("/b")), S(OK(0) OK(0))},
+		 "S POST /a 200 1-2-2 0/0\nS GET /b 200 1-2-2 0/0\n"},
+		{"402 of 401 retry",
+		 {S(GET("/a")), R(STATUS(401)), S(GET("/a")), R(OK(0))},
+		 "C GET /a 401 1-2-2 0/0 401!\nC GET /a 200 3-4-4 0/0\n"},
+		{"no length of a request is no body",
+		 {R("POST /a HTTP/1.1\r\n\r\n" GET("/b")), S(OK(0) OK(0))},
+		 "S POST /a 200 1-2-2 0/0\nS GET /b 200 1-2-2 0/0\n"},
+		{"408 on an idle connection",
+		 {R(GET("/a")), S(OK(0)), S(STATUS(408)), END(LOCAL_CLOSE)},
+		 "S GET /a 200 1-2-2 0/0\n"},
+		{"408 before any request", {S(STATUS(408)), END(LOCAL_CLOSE)}, ""},
+		{"408 before any request, client", {R(STATUS(408)), END(PEER_FIN), END(LOCAL_CLOSE)}, ""},
 	};
 
 	EXPECT(s);
@@ -383,47 +475,57 @@ static void test_framing(void **state)
 static void test_strict(void **state)
 {
 	static const struct script s[] = {
-		{ "redis", { R("*1\r\n$4\r\nPING\r\n") }, "EPROTO\n" },
-		{ "ssh", { S("SSH-2.0-OpenSSH_9.2\r\n") }, "EPROTO\n" },
-		{ "tls", { RL("\x16\x03\x01\x02\x00\x01\x00") }, "EPROTO\n" },
-		{ "h2", { R("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") }, "EPROTO\n" },
-		{ "smtp", { S("220 mail ESMTP\r\n") }, "EPROTO\n" },
-		{ "method only", { R("GET\r\n") }, "EPROTO\n" },
-		{ "HTTP/0.9", { R("GET /\r\n") }, "EPROTO\n" },
-		{ "version 1.2", { R("GET / HTTP/1.2\r\n\r\n") }, "EPROTO\n" },
-		{ "version 2", { R("GET / HTTP/2.0\r\n\r\n") }, "EPROTO\n" },
-		{ "lower case", { R("get / HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "unknown method", { R("FROB / HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "rtsp", { R("DESCRIBE rtsp://x/ RTSP/1.0\r\n\r\n") }, "EPROTO\n" },
-		{ "rtsp options", { R("OPTIONS rtsp://x/ RTSP/1.0\r\n\r\n") }, "EPROTO\n" },
-		{ "sip", { R("OPTIONS sip:a@b SIP/2.0\r\n\r\n") }, "EPROTO\n" },
-		{ "two blanks", { R("GET  / HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "blank at the end", { R("GET / HTTP/1.1 \r\n\r\n") }, "EPROTO\n" },
-		{ "blank in the target", { R("GET /a b HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "control in the target", { R("GET /\x01 HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "NUL in the target", { RL("GET /\0 HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "relative target", { R("GET a/b HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "authority for GET", { R("GET h:80 HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "path for CONNECT", { R("CONNECT /a HTTP/1.1\r\n\r\n") }, "EPROTO\n" },
-		{ "field name", { R("GET / HTTP/1.1\r\nA b: c\r\n\r\n") }, "EPROTO\n" },
-		{ "no field", { R("GET / HTTP/1.1\r\nabc\r\n\r\n") }, "EPROTO\n" },
-		{ "no HTTP answer", { R(GET("/a")), S("+OK\r\n") }, "drop /a\nEPROTO\n" },
-		{ "HTTP/2 answer", { R(GET("/a")), S("HTTP/2 200\r\n\r\n") }, "drop /a\nEPROTO\n" },
-		{ "status of two digits", { R(GET("/a")), S("HTTP/1.1 99 X\r\n\r\n") }, "drop /a\nEPROTO\n" },
-		{ "then garbage", { R(GET("/a") "\x01\x02garbage") }, "drop /a\nEPROTO\n" },
-		{ "garbage once confirmed", { R(GET("/a")), S(OK(0)), R("xyz\x01") }, "S GET /a 200 1-2-2 0/0\nEPROTO\n" },
-		{ "garbage with an answer due", { R(GET("/a") GET("/b")), S(OK(0)), R("xy\x01"), S(OK(1)), S("z") },
-		  "S GET /a 200 1-2-2 0/0\nS GET /b 200 1-4-5 0/1\nEPROTO\n" },
-		{ "unknown once confirmed", { R(GET("/a")), S(OK(0)), R("FROB /b HTTP/1.1\r\n\r\n"), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nS FROB /b 200 3-4-4 0/0\n" },
-		{ "odd field once confirmed", { R(GET("/a")), S("HTTP/1.1 200 OK\r\nodd line\r\nA b: c\r\nContent-Length: 0\r\n\r\n"), R("GET /b HTTP/1.1\r\nA b: c\r\n\r\n"), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "registered", { R("PROPFIND /a HTTP/1.1\r\nHost: x\r\n\r\n"), S(STATUS(207)) }, "S PROPFIND /a 207 1-2-2 0/0\n" },
-		{ "absolute", { R("GET http://h/x?y HTTP/1.1\r\nHost: h\r\n\r\n"), S(OK(0)) }, "S GET /x 200 1-2-2 0/0\n" },
-		{ "absolute, no path", { R("GET http://h?y HTTP/1.1\r\nHost: h\r\n\r\n"), S(OK(0)) }, "S GET / 200 1-2-2 0/0\n" },
-		{ "asterisk", { R("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), S(OK(0)) }, "S OPTIONS * 200 1-2-2 0/0\n" },
-		{ "a body that was not announced", { R("HEAD /a HTTP/1.1\r\n\r\n"), S(OK(3) "abc"), R(GET("/b")), S(OK(0)) },
-		  "S HEAD /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n", .no_split = true },
+		{"redis", {R("*1\r\n$4\r\nPING\r\n")}, "EPROTO\n"},
+		{"ssh", {S("SSH-2.0-OpenSSH_9.2\r\n")}, "EPROTO\n"},
+		{"tls", {RL("\x16\x03\x01\x02\x00\x01\x00")}, "EPROTO\n"},
+		{"h2", {R("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")}, "EPROTO\n"},
+		{"smtp", {S("220 mail ESMTP\r\n")}, "EPROTO\n"},
+		{"method only", {R("GET\r\n")}, "EPROTO\n"},
+		{"HTTP/0.9", {R("GET /\r\n")}, "EPROTO\n"},
+		{"version 1.2", {R("GET / HTTP/1.2\r\n\r\n")}, "EPROTO\n"},
+		{"version 2", {R("GET / HTTP/2.0\r\n\r\n")}, "EPROTO\n"},
+		{"lower case", {R("get / HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"unknown method", {R("FROB / HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"rtsp", {R("DESCRIBE rtsp://x/ RTSP/1.0\r\n\r\n")}, "EPROTO\n"},
+		{"rtsp options", {R("OPTIONS rtsp://x/ RTSP/1.0\r\n\r\n")}, "EPROTO\n"},
+		{"sip", {R("OPTIONS sip:a@b SIP/2.0\r\n\r\n")}, "EPROTO\n"},
+		{"two blanks", {R("GET  / HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"blank at the end", {R("GET / HTTP/1.1 \r\n\r\n")}, "EPROTO\n"},
+		{"blank in the target", {R("GET /a b HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"control in the target", {R("GET /\x01 HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"NUL in the target", {RL("GET /\0 HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"relative target", {R("GET a/b HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"authority for GET", {R("GET h:80 HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"path for CONNECT", {R("CONNECT /a HTTP/1.1\r\n\r\n")}, "EPROTO\n"},
+		{"field name", {R("GET / HTTP/1.1\r\nA b: c\r\n\r\n")}, "EPROTO\n"},
+		{"no field", {R("GET / HTTP/1.1\r\nabc\r\n\r\n")}, "EPROTO\n"},
+		{"no HTTP answer", {R(GET("/a")), S("+OK\r\n")}, "drop /a\nEPROTO\n"},
+		{"HTTP/2 answer", {R(GET("/a")), S("HTTP/2 200\r\n\r\n")}, "drop /a\nEPROTO\n"},
+		{"status of two digits", {R(GET("/a")), S("HTTP/1.1 99 X\r\n\r\n")}, "drop /a\nEPROTO\n"},
+		{"then garbage", {R(GET("/a") "\x01\x02garbage")}, "drop /a\nEPROTO\n"},
+		{"garbage once confirmed", {R(GET("/a")), S(OK(0)), R("xyz\x01")}, "S GET /a 200 1-2-2 0/0\nEPROTO\n"},
+		{"garbage with an answer due",
+		 {R(GET("/a") GET("/b")), S(OK(0)), R("xy\x01"), S(OK(1)), S("z")},
+		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 1-4-5 0/1\nEPROTO\n"},
+		{"unknown once confirmed",
+		 {R(GET("/a")), S(OK(0)), R("FROB /b HTTP/1.1\r\n\r\n"), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nS FROB /b 200 3-4-4 0/0\n"},
+		{"odd field once confirmed",
+		 {R(GET("/a")), S("HTTP/1.1 200 OK\r\nodd line\r\nA b: c\r\nContent-Length: 0\r\n\r\n"),
+		  R("GET /b HTTP/1.1\r\nA b: c\r\n\r\n"), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"registered",
+		 {R("PROPFIND /a HTTP/1.1\r\nHost: x\r\n\r\n"), S(STATUS(207))},
+		 "S PROPFIND /a 207 1-2-2 0/0\n"},
+		{"absolute", {R("GET http://h/x?y HTTP/1.1\r\nHost: h\r\n\r\n"), S(OK(0))}, "S GET /x 200 1-2-2 0/0\n"},
+		{"absolute, no path",
+		 {R("GET http://h?y HTTP/1.1\r\nHost: h\r\n\r\n"), S(OK(0))},
+		 "S GET / 200 1-2-2 0/0\n"},
+		{"asterisk", {R("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), S(OK(0))}, "S OPTIONS * 200 1-2-2 0/0\n"},
+		{"a body that was not announced",
+		 {R("HEAD /a HTTP/1.1\r\n\r\n"), S(OK(3) "abc"), R(GET("/b")), S(OK(0))},
+		 "S HEAD /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n",
+		 .no_split = true},
 	};
 
 	EXPECT(s);
@@ -432,35 +534,51 @@ static void test_strict(void **state)
 static void test_ends(void **state)
 {
 	static const struct script s[] = {
-		{ "client away", { R(GET("/a")), END(PEER_FIN), END(LOCAL_CLOSE) }, "S GET /a 0 1-0-3 0/0 peer_closed\n" },
-		{ "client resets", { R(GET("/a")), END(PEER_RESET) }, "S GET /a 0 1-0-2 0/0 peer_reset\n" },
-		{ "server closes", { R(GET("/a")), END(LOCAL_CLOSE) }, "S GET /a 0 1-0-2 0/0 local_closed!\n" },
-		{ "server shuts down", { R(GET("/a")), END(LOCAL_FIN) }, "S GET /a 0 1-0-2 0/0 local_closed!\n" },
-		{ "server dies", { R(GET("/a")), END(PROCESS_EXIT) }, "S GET /a 0 1-0-2 0/0 local_closed!\n" },
-		{ "timeout", { R(GET("/a")), END(TIMEOUT) }, "S GET /a 0 1-0-2 0/0 timeout\n" },
-		{ "unknown", { R(GET("/a")), END(UNKNOWN) }, "S GET /a 0 1-0-2 0/0 connection_lost\n" },
-		{ "server away", { S(GET("/a")), END(PEER_FIN), END(LOCAL_CLOSE) }, "C GET /a 0 1-0-2 0/0 peer_closed!\n" },
-		{ "server resets", { S(GET("/a")), END(PEER_RESET) }, "C GET /a 0 1-0-2 0/0 peer_reset!\n" },
-		{ "client gives up", { S(GET("/a")), END(LOCAL_CLOSE) }, "C GET /a 0 1-0-2 0/0 local_closed!\n" },
-		{ "client half-closes", { S(GET("/a")), END(LOCAL_FIN), R(OK(1) "x"), END(PEER_FIN) }, "C GET /a 200 1-3-3 0/1\n" },
-		{ "client, timeout", { S(GET("/a")), END(TIMEOUT) }, "C GET /a 0 1-0-2 0/0 timeout!\n" },
-		{ "cut body", { S(GET("/a")), R(OK(10) "abc"), END(PEER_FIN) }, "C GET /a 200 1-2-3 0/3 peer_closed!\n" },
-		{ "cut chunks", { S(GET("/a")), R(OK_CHUNKED "5\r\nabc"), END(PEER_FIN) }, "C GET /a 200 1-2-3 0/3 peer_closed!\n" },
-		{ "cut 500", { R(GET("/a")), S("HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\nabc"), END(PEER_RESET) },
-		  "S GET /a 500 1-2-3 0/3 peer_reset\n" },
-		{ "cut head", { S(GET("/a")), R("HTTP/1.1 200 OK\r\nConte"), END(PEER_FIN) }, "C GET /a 0 1-0-3 0/0 peer_closed!\n" },
-		{ "only interim", { S(GET("/a")), R("HTTP/1.1 103 X\r\n\r\n"), END(PEER_FIN) }, "C GET /a 0 1-0-3 0/0 peer_closed!\n" },
-		{ "cut request head", { R("GET /a HTTP/1.1\r\nHo"), END(PEER_FIN), END(LOCAL_CLOSE) }, "" },
-		{ "cut request body", { R(POST("/a", 9) "abc"), END(PEER_FIN), S(STATUS(400)), END(LOCAL_CLOSE) }, "S POST /a 400 1-3-3 3/0\n" },
-		{ "several", { R(GET("/a") GET("/b")), S(OK(1)), END(PEER_RESET) },
-		  "S GET /a 200 1-2-3 0/0 peer_reset\nS GET /b 0 1-0-3 0/0 peer_reset\n" },
-		{ "idle", { R(GET("/a")), S(OK(0)), END(PEER_FIN), END(LOCAL_CLOSE) }, "S GET /a 200 1-2-2 0/0\n" },
-		{ "nothing", { END(PEER_FIN), END(LOCAL_CLOSE) }, "" },
-		{ "5xx is the server's", { R(GET("/a")), S(STATUS(503)), R(GET("/b")), S(STATUS(404)) },
-		  "S GET /a 503 1-2-2 0/0 503!\nS GET /b 404 3-4-4 0/0\n" },
-		{ "4xx is the client's", { S(GET("/a")), R(STATUS(503)), S(GET("/b")), R(STATUS(404)) },
-		  "C GET /a 503 1-2-2 0/0 503!\nC GET /b 404 3-4-4 0/0 404!\n" },
-		{ "unix, end not known", { R(GET("/a")), S("HTTP/1.0 200 OK\r\n\r\nabc"), END(UNKNOWN) }, "S GET /a 200 1-2-2 0/3\n" },
+		{"client away", {R(GET("/a")), END(PEER_FIN), END(LOCAL_CLOSE)}, "S GET /a 0 1-0-3 0/0 peer_closed\n"},
+		{"client resets", {R(GET("/a")), END(PEER_RESET)}, "S GET /a 0 1-0-2 0/0 peer_reset\n"},
+		{"server closes", {R(GET("/a")), END(LOCAL_CLOSE)}, "S GET /a 0 1-0-2 0/0 local_closed!\n"},
+		{"server shuts down", {R(GET("/a")), END(LOCAL_FIN)}, "S GET /a 0 1-0-2 0/0 local_closed!\n"},
+		{"server dies", {R(GET("/a")), END(PROCESS_EXIT)}, "S GET /a 0 1-0-2 0/0 local_closed!\n"},
+		{"timeout", {R(GET("/a")), END(TIMEOUT)}, "S GET /a 0 1-0-2 0/0 timeout\n"},
+		{"unknown", {R(GET("/a")), END(UNKNOWN)}, "S GET /a 0 1-0-2 0/0 connection_lost\n"},
+		{"server away", {S(GET("/a")), END(PEER_FIN), END(LOCAL_CLOSE)}, "C GET /a 0 1-0-2 0/0 peer_closed!\n"},
+		{"server resets", {S(GET("/a")), END(PEER_RESET)}, "C GET /a 0 1-0-2 0/0 peer_reset!\n"},
+		{"client gives up", {S(GET("/a")), END(LOCAL_CLOSE)}, "C GET /a 0 1-0-2 0/0 local_closed!\n"},
+		{"client half-closes",
+		 {S(GET("/a")), END(LOCAL_FIN), R(OK(1) "x"), END(PEER_FIN)},
+		 "C GET /a 200 1-3-3 0/1\n"},
+		{"client, timeout", {S(GET("/a")), END(TIMEOUT)}, "C GET /a 0 1-0-2 0/0 timeout!\n"},
+		{"cut body", {S(GET("/a")), R(OK(10) "abc"), END(PEER_FIN)}, "C GET /a 200 1-2-3 0/3 peer_closed!\n"},
+		{"cut chunks",
+		 {S(GET("/a")), R(OK_CHUNKED "5\r\nabc"), END(PEER_FIN)},
+		 "C GET /a 200 1-2-3 0/3 peer_closed!\n"},
+		{"cut 500",
+		 {R(GET("/a")), S("HTTP/1.1 500 X\r\nContent-Length: 9\r\n\r\nabc"), END(PEER_RESET)},
+		 "S GET /a 500 1-2-3 0/3 peer_reset\n"},
+		{"cut head",
+		 {S(GET("/a")), R("HTTP/1.1 200 OK\r\nConte"), END(PEER_FIN)},
+		 "C GET /a 0 1-0-3 0/0 peer_closed!\n"},
+		{"only interim",
+		 {S(GET("/a")), R("HTTP/1.1 103 X\r\n\r\n"), END(PEER_FIN)},
+		 "C GET /a 0 1-0-3 0/0 peer_closed!\n"},
+		{"cut request head", {R("GET /a HTTP/1.1\r\nHo"), END(PEER_FIN), END(LOCAL_CLOSE)}, ""},
+		{"cut request body",
+		 {R(POST("/a", 9) "abc"), END(PEER_FIN), S(STATUS(400)), END(LOCAL_CLOSE)},
+		 "S POST /a 400 1-3-3 3/0\n"},
+		{"several",
+		 {R(GET("/a") GET("/b")), S(OK(1)), END(PEER_RESET)},
+		 "S GET /a 200 1-2-3 0/0 peer_reset\nS GET /b 0 1-0-3 0/0 peer_reset\n"},
+		{"idle", {R(GET("/a")), S(OK(0)), END(PEER_FIN), END(LOCAL_CLOSE)}, "S GET /a 200 1-2-2 0/0\n"},
+		{"nothing", {END(PEER_FIN), END(LOCAL_CLOSE)}, ""},
+		{"5xx is the server's",
+		 {R(GET("/a")), S(STATUS(503)), R(GET("/b")), S(STATUS(404))},
+		 "S GET /a 503 1-2-2 0/0 503!\nS GET /b 404 3-4-4 0/0\n"},
+		{"4xx is the client's",
+		 {S(GET("/a")), R(STATUS(503)), S(GET("/b")), R(STATUS(404))},
+		 "C GET /a 503 1-2-2 0/0 503!\nC GET /b 404 3-4-4 0/0 404!\n"},
+		{"unix, end not known",
+		 {R(GET("/a")), S("HTTP/1.0 200 OK\r\n\r\nabc"), END(UNKNOWN)},
+		 "S GET /a 200 1-2-2 0/3\n"},
 	};
 
 	EXPECT(s);
@@ -471,55 +589,91 @@ static void test_ends(void **state)
 static void test_holes(void **state)
 {
 	static const struct script s[] = {
-		{ "in a body", { R(POST("/a", 100)), HR(100), S(OK(1000) "x"), HS(998), S("y"), R(GET("/b")), S(OK(0)) },
-		  "S POST /a 200 1-3-5 100/1000\nS GET /b 200 6-7-7 0/0\n" },
-		{ "ends a body", { R(GET("/a")), S(OK(1000)), HS(1000), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-3 0/1000\nS GET /b 200 4-5-5 0/0\n" },
-		{ "until close", { R(GET("/a")), S("HTTP/1.0 200 OK\r\n\r\n"), HS(1000), S("abc"), END(LOCAL_CLOSE) },
-		  "S GET /a 200 1-2-4 0/1003\n" },
-		{ "in a chunk", { R(GET("/a")), S(OK_CHUNKED "100\r\n"), HS(256), S("\r\n0\r\n\r\n"), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-4 0/256\nS GET /b 200 5-6-6 0/0\n" },
-		{ "healed by a note", { R(GET("/a")), S(OK_CHUNKED "100\r\n"), HS(5000), SN("0\r\n\r\n", 4700), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-4 0/4700\nS GET /b 200 5-6-6 0/0\n" },
-		{ "whole body, note", { R(GET("/a")), S(OK_CHUNKED), HS(5000), HS(10), SN("3\r\nabc\r\n", 4700), S("0\r\n\r\n"), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-6 0/4703\nS GET /b 200 7-8-8 0/0\n" },
-		{ "request, note", { R(CHUNKED("/a")), HR(5000), RN("0\r\n\r\n" GET("/b"), 4700), S(OK(0) OK(0)) },
-		  "S POST /a 200 1-4-4 4700/0\nS GET /b 200 3-4-4 0/0\n" },
-		{ "a note that is not needed", { R(GET("/a")), SN(OK_CHUNKED "3\r\nabc\r\n", 0), SN("0\r\n\r\n", 77), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-3 0/3\nS GET /b 200 4-5-5 0/0\n" },
-		{ "no note", { R(GET("/a")), S(OK_CHUNKED), HS(5000), S("0\r\n\r\n"), R(GET("/b")), S(OK(0)) },
-		  "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n", .no_split = true },
-		{ "in a trailer", { R(GET("/a")), S(OK_CHUNKED "0\r\nA"), HS(9), S("\r\n\r\n"), R(GET("/b")), S(OK(0)) },
-		  "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n", .no_split = true },
-		{ "in an answer's head", { R(GET("/a")), S("HTTP/1.1 200"), HS(30), S("xy"), R(GET("/b")), S(OK(0)) },
-		  "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n", .no_split = true },
-		{ "a whole answer", { R(GET("/a")), HS(50), R(GET("/b")), S(OK(0)) },
-		  "drop /a\nlost hole 1\nS GET /b 200 3-4-4 0/0\n" },
-		{ "a whole answer, noticed late", { R(GET("/a")), R(GET("/b")), HS(50), S(OK(0)), R(GET("/c")), S(OK(0)) },
-		  "drop /a\nlost hole 1\ndrop /b\nlost hole 1\nS GET /c 200 5-6-6 0/0\n", .no_split = true },
-		{ "in a request's head", { R("GET /a HT"), HR(10), R("x\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0)) },
-		  "lost hole 1\nS GET /b 200 5-6-6 0/0\n", .no_split = true },
+		{"in a body",
+		 {R(POST("/a", 100)), HR(100), S(OK(1000) "x"), HS(998), S("y"), R(GET("/b")), S(OK(0))},
+		 "S POST /a 200 1-3-5 100/1000\nS GET /b 200 6-7-7 0/0\n"},
+		{"ends a body",
+		 {R(GET("/a")), S(OK(1000)), HS(1000), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-3 0/1000\nS GET /b 200 4-5-5 0/0\n"},
+		{"until close",
+		 {R(GET("/a")), S("HTTP/1.0 200 OK\r\n\r\n"), HS(1000), S("abc"), END(LOCAL_CLOSE)},
+		 "S GET /a 200 1-2-4 0/1003\n"},
+		{"in a chunk",
+		 {R(GET("/a")), S(OK_CHUNKED "100\r\n"), HS(256), S("\r\n0\r\n\r\n"), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-4 0/256\nS GET /b 200 5-6-6 0/0\n"},
+		{"healed by a note",
+		 {R(GET("/a")), S(OK_CHUNKED "100\r\n"), HS(5000), SN("0\r\n\r\n", 4700), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-4 0/4700\nS GET /b 200 5-6-6 0/0\n"},
+		{"whole body, note",
+		 {R(GET("/a")), S(OK_CHUNKED), HS(5000), HS(10), SN("3\r\nabc\r\n", 4700), S("0\r\n\r\n"), R(GET("/b")),
+		  S(OK(0))},
+		 "S GET /a 200 1-2-6 0/4703\nS GET /b 200 7-8-8 0/0\n"},
+		{"request, note",
+		 {R(CHUNKED("/a")), HR(5000), RN("0\r\n\r\n" GET("/b"), 4700), S(OK(0) OK(0))},
+		 "S POST /a 200 1-4-4 4700/0\nS GET /b 200 3-4-4 0/0\n"},
+		{"a note that is not needed",
+		 {R(GET("/a")), SN(OK_CHUNKED "3\r\nabc\r\n", 0), SN("0\r\n\r\n", 77), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-3 0/3\nS GET /b 200 4-5-5 0/0\n"},
+		{"no note",
+		 {R(GET("/a")), S(OK_CHUNKED), HS(5000), S("0\r\n\r\n"), R(GET("/b")), S(OK(0))},
+		 "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n",
+		 .no_split = true},
+		{"in a trailer",
+		 {R(GET("/a")), S(OK_CHUNKED "0\r\nA"), HS(9), S("\r\n\r\n"), R(GET("/b")), S(OK(0))},
+		 "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n",
+		 .no_split = true},
+		{"in an answer's head",
+		 {R(GET("/a")), S("HTTP/1.1 200"), HS(30), S("xy"), R(GET("/b")), S(OK(0))},
+		 "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n",
+		 .no_split = true},
+		{"a whole answer",
+		 {R(GET("/a")), HS(50), R(GET("/b")), S(OK(0))},
+		 "drop /a\nlost hole 1\nS GET /b 200 3-4-4 0/0\n"},
+		{"a whole answer, noticed late",
+		 {R(GET("/a")), R(GET("/b")), HS(50), S(OK(0)), R(GET("/c")), S(OK(0))},
+		 "drop /a\nlost hole 1\ndrop /b\nlost hole 1\nS GET /c 200 5-6-6 0/0\n",
+		 .no_split = true},
+		{"in a request's head",
+		 {R("GET /a HT"), HR(10), R("x\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0))},
+		 "lost hole 1\nS GET /b 200 5-6-6 0/0\n",
+		 .no_split = true},
 		/* the request that follows cannot be told from the second half of a pipelined pair */
-		{ "a whole request", { R(GET("/a")), S(OK(0)), S(OK(0)), HR(30), R(GET("/c")), S(OK(0)), R(GET("/d")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nlost hole 1\nS GET /d 200 7-8-8 0/0\n", .no_split = true },
-		{ "the first request", { HR(30), S(OK(0)), R(GET("/b")), S(OK(0)), R(GET("/c")), S(OK(0)) },
-		  "lost hole 1\nS GET /c 200 5-6-6 0/0\n", .no_split = true },
-		{ "request and answer", { R(GET("/a")), S(OK(0)), HR(30), R(GET("/c")), HS(38), S(OK(0)), R(GET("/d")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nlost hole 1\nS GET /d 200 7-8-8 0/0\n", .no_split = true },
-		{ "first half of a pipelined pair", { R(GET("/a")), S(OK(0)), HR(30), R(GET("/c")), S(OK(0)), S(OK(0)), R(GET("/d")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/0\nlost hole 1\nS GET /d 200 7-8-8 0/0\n", .no_split = true },
-		{ "those before a hole are sure", { R(GET("/a") GET("/b")), HR(9), R(GET("/c")), S(OK(0)), S(OK(0) OK(0) OK(0)), R(GET("/d")), S(OK(0)) },
-		  "lost hole 1\nS GET /a 200 1-4-4 0/0\nS GET /b 200 1-5-5 0/0\nS GET /d 200 6-7-7 0/0\n", .no_split = true },
-		{ "client's request", { S(GET("/a")), R(OK(0)), R(OK(0)), HS(30), S(GET("/c")), R(OK(0)), S(GET("/d")), R(OK(0)) },
-		  "C GET /a 200 1-2-2 0/0\nlost hole 1\nC GET /d 200 7-8-8 0/0\n", .no_split = true },
-		{ "in a chunked request", { R(CHUNKED("/a")), HR(50), R("xx"), S(OK(0)), R(GET("/b")), S(OK(0)) },
-		  "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n", .no_split = true },
+		{"a whole request",
+		 {R(GET("/a")), S(OK(0)), S(OK(0)), HR(30), R(GET("/c")), S(OK(0)), R(GET("/d")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nlost hole 1\nS GET /d 200 7-8-8 0/0\n",
+		 .no_split = true},
+		{"the first request",
+		 {HR(30), S(OK(0)), R(GET("/b")), S(OK(0)), R(GET("/c")), S(OK(0))},
+		 "lost hole 1\nS GET /c 200 5-6-6 0/0\n",
+		 .no_split = true},
+		{"request and answer",
+		 {R(GET("/a")), S(OK(0)), HR(30), R(GET("/c")), HS(38), S(OK(0)), R(GET("/d")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nlost hole 1\nS GET /d 200 7-8-8 0/0\n",
+		 .no_split = true},
+		{"first half of a pipelined pair",
+		 {R(GET("/a")), S(OK(0)), HR(30), R(GET("/c")), S(OK(0)), S(OK(0)), R(GET("/d")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nlost hole 1\nS GET /d 200 7-8-8 0/0\n",
+		 .no_split = true},
+		{"those before a hole are sure",
+		 {R(GET("/a") GET("/b")), HR(9), R(GET("/c")), S(OK(0)), S(OK(0) OK(0) OK(0)), R(GET("/d")), S(OK(0))},
+		 "lost hole 1\nS GET /a 200 1-4-4 0/0\nS GET /b 200 1-5-5 0/0\nS GET /d 200 6-7-7 0/0\n",
+		 .no_split = true},
+		{"client's request",
+		 {S(GET("/a")), R(OK(0)), R(OK(0)), HS(30), S(GET("/c")), R(OK(0)), S(GET("/d")), R(OK(0))},
+		 "C GET /a 200 1-2-2 0/0\nlost hole 1\nC GET /d 200 7-8-8 0/0\n",
+		 .no_split = true},
+		{"in a chunked request",
+		 {R(CHUNKED("/a")), HR(50), R("xx"), S(OK(0)), R(GET("/b")), S(OK(0))},
+		 "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n",
+		 .no_split = true},
 		/* a client that keeps some outstanding never shows a moment at which all is answered */
-		{ "always some outstanding",
-		  { R(GET("/a") GET("/b")), S(OK(0)), R(GET("/c")), S(OK(0)), R(GET("/d")), HR(30), R(GET("/f")), S(OK(0)), S(OK(0)),
-		    R(GET("/g")), S(OK(0)), R(GET("/h")), S(OK(0)), R(GET("/i")) },
-		  "S GET /a 200 1-2-2 0/0\nS GET /b 200 1-4-4 0/0\nlost hole 1\nS GET /c 200 3-8-8 0/0\nS GET /d 200 5-9-9 0/0\n"
-		  "lost hole 1\nlost hole 1\nlost hole 1\n", .no_split = true },
+		{"always some outstanding",
+		 {R(GET("/a") GET("/b")), S(OK(0)), R(GET("/c")), S(OK(0)), R(GET("/d")), HR(30), R(GET("/f")),
+		  S(OK(0)), S(OK(0)), R(GET("/g")), S(OK(0)), R(GET("/h")), S(OK(0)), R(GET("/i"))},
+		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 1-4-4 0/0\nlost hole 1\nS GET /c 200 3-8-8 0/0\nS GET /d 200 "
+		 "5-9-9 0/0\n"
+		 "lost hole 1\nlost hole 1\nlost hole 1\n",
+		 .no_split = true},
 	};
 
 	EXPECT(s);
@@ -528,19 +682,37 @@ static void test_holes(void **state)
 static void test_late(void **state)
 {
 	static const struct script s[] = {
-		{ "at a request", { R(GET("/a")), S(OK(1) "x"), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-2-2 0/1\nS GET /b 200 3-4-4 0/0\n", .late = true },
-		{ "at an answer", { S(OK(3) "abc"), R(GET("/b")), S(OK(0)) }, "S GET /b 200 2-3-3 0/0\n", .late = true },
-		{ "at an answer without the body", { S(OK(3)), HS(3), HR(99), R(GET("/b")), S(OK(0)) },
-		  "S GET /b 200 4-5-5 0/0\n", .late = true },
-		{ "client, at an answer", { R(OK_CHUNKED "1\r\nx\r\n"), R("0\r\n\r\n"), S(GET("/b")), R(OK(0)) },
-		  "C GET /b 200 3-4-4 0/0\n", .late = true },
-		{ "in a body", { S("abc GET"), S("x"), R(GET("/b")), S(OK(0)) }, "S GET /b 200 3-4-4 0/0\n", .late = true, .no_split = true },
-		{ "what passed before is no loss", { R(GET("/a")), HS(12345), S(OK(0)), R(GET("/b")), S(OK(0)) },
-		  "S GET /a 200 1-3-3 0/0\nS GET /b 200 4-5-5 0/0\n", .late = true },
-		{ "at the answer to HEAD", { S(OK(300)), R(GET("/b")), S(OK(0)) }, "S GET /b 200 2-3-3 0/0\n", .late = true },
-		{ "never", { R("x"), R("y"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x") },
-		  "EPROTO\n", .late = true },
+		{"at a request",
+		 {R(GET("/a")), S(OK(1) "x"), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/1\nS GET /b 200 3-4-4 0/0\n",
+		 .late = true},
+		{"at an answer", {S(OK(3) "abc"), R(GET("/b")), S(OK(0))}, "S GET /b 200 2-3-3 0/0\n", .late = true},
+		{"at an answer without the body",
+		 {S(OK(3)), HS(3), HR(99), R(GET("/b")), S(OK(0))},
+		 "S GET /b 200 4-5-5 0/0\n",
+		 .late = true},
+		{"client, at an answer",
+		 {R(OK_CHUNKED "1\r\nx\r\n"), R("0\r\n\r\n"), S(GET("/b")), R(OK(0))},
+		 "C GET /b 200 3-4-4 0/0\n",
+		 .late = true},
+		{"in a body",
+		 {S("abc GET"), S("x"), R(GET("/b")), S(OK(0))},
+		 "S GET /b 200 3-4-4 0/0\n",
+		 .late = true,
+		 .no_split = true},
+		{"what passed before is no loss",
+		 {R(GET("/a")), HS(12345), S(OK(0)), R(GET("/b")), S(OK(0))},
+		 "S GET /a 200 1-3-3 0/0\nS GET /b 200 4-5-5 0/0\n",
+		 .late = true},
+		{"at the answer to HEAD",
+		 {S(OK(300)), R(GET("/b")), S(OK(0))},
+		 "S GET /b 200 2-3-3 0/0\n",
+		 .late = true},
+		{"never",
+		 {R("x"), R("y"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"), R("x"),
+		  R("x"), R("x"), R("x"), R("x"), R("x")},
+		 "EPROTO\n",
+		 .late = true},
 	};
 
 	EXPECT(s);
@@ -549,16 +721,21 @@ static void test_late(void **state)
 static void test_race(void **state)
 {
 	static const struct script s[] = {
-		{ "answer first", { R(OK(2) "ab"), S(GET("/a")), S(GET("/b")), R(OK(0)) },
-		  "C GET /a 200 0-1-1 0/2\nC GET /b 200 3-4-4 0/0\n" },
-		{ "answer first, later", { S(GET("/a")), R(OK(0)), R(OK(2)), R("ab"), S(GET("/b")), S(GET("/c")), R(OK(0)) },
-		  "C GET /a 200 1-2-2 0/0\nC GET /b 200 0-3-4 0/2\nC GET /c 200 6-7-7 0/0\n" },
-		{ "with a hole in its body", { S(GET("/a")), R(OK(0)), R(OK(5000)), HR(5000), S(GET("/b")), S(GET("/c")), R(OK(0)) },
-		  "C GET /a 200 1-2-2 0/0\nC GET /b 200 0-3-4 0/5000\nC GET /c 200 6-7-7 0/0\n" },
-		{ "HEAD", { S(GET("/a")), R(OK(0)), R(OK(7)), S("HEAD /b HTTP/1.1\r\n\r\n"), S(GET("/c")), R(OK(0)) },
-		  "C GET /a 200 1-2-2 0/0\nC HEAD /b 200 0-3-3 0/0\nC GET /c 200 5-6-6 0/0\n" },
-		{ "half of the answer", { S(GET("/a")), R(OK(0)), R(OK(4) "ab"), S(GET("/b")), R("cd") },
-		  "C GET /a 200 1-2-2 0/0\nC GET /b 200 0-3-5 0/4\n" },
+		{"answer first",
+		 {R(OK(2) "ab"), S(GET("/a")), S(GET("/b")), R(OK(0))},
+		 "C GET /a 200 0-1-1 0/2\nC GET /b 200 3-4-4 0/0\n"},
+		{"answer first, later",
+		 {S(GET("/a")), R(OK(0)), R(OK(2)), R("ab"), S(GET("/b")), S(GET("/c")), R(OK(0))},
+		 "C GET /a 200 1-2-2 0/0\nC GET /b 200 0-3-4 0/2\nC GET /c 200 6-7-7 0/0\n"},
+		{"with a hole in its body",
+		 {S(GET("/a")), R(OK(0)), R(OK(5000)), HR(5000), S(GET("/b")), S(GET("/c")), R(OK(0))},
+		 "C GET /a 200 1-2-2 0/0\nC GET /b 200 0-3-4 0/5000\nC GET /c 200 6-7-7 0/0\n"},
+		{"HEAD",
+		 {S(GET("/a")), R(OK(0)), R(OK(7)), S("HEAD /b HTTP/1.1\r\n\r\n"), S(GET("/c")), R(OK(0))},
+		 "C GET /a 200 1-2-2 0/0\nC HEAD /b 200 0-3-3 0/0\nC GET /c 200 5-6-6 0/0\n"},
+		{"half of the answer",
+		 {S(GET("/a")), R(OK(0)), R(OK(4) "ab"), S(GET("/b")), R("cd")},
+		 "C GET /a 200 1-2-2 0/0\nC GET /b 200 0-3-5 0/4\n"},
 	};
 
 	EXPECT(s);
@@ -602,12 +779,13 @@ static void large_head(struct buf *b, const char *first, size_t size)
 	buf_puts(b, first);
 	while (b->len + 4 < size)
 		buf_puts(b, b->len + 104 < size ? "X-Filler: 0123456789012345678901234567890123456789012345678901234567"
-						  "890123456789\r\n" : "A");
+						  "890123456789\r\n"
+						: "A");
 }
 
 static void test_large_heads(void **state)
 {
-	static const size_t steps[] = { 1 << 20, 60000, 1000, 7 };
+	static const size_t steps[] = {1 << 20, 60000, 1000, 7};
 
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		_buf_ struct buf fits = BUF_INIT, large = BUF_INIT, line = BUF_INIT;
@@ -688,9 +866,11 @@ static void write_attrs(struct rec *r, const struct call *c)
 		const struct attr *a = &c->attrs[i];
 
 		if (a->type == ATTR_STR)
-			at += snprintf(seen_attrs + at, sizeof(seen_attrs) - at, "%s=%.*s\n", a->key->name, (int)a->s.len, a->s.p);
+			at += snprintf(seen_attrs + at, sizeof(seen_attrs) - at, "%s=%.*s\n", a->key->name,
+				       (int)a->s.len, a->s.p);
 		else
-			at += snprintf(seen_attrs + at, sizeof(seen_attrs) - at, "%s=%lld\n", a->key->name, (long long)a->i);
+			at += snprintf(seen_attrs + at, sizeof(seen_attrs) - at, "%s=%lld\n", a->key->name,
+				       (long long)a->i);
 	}
 	at += snprintf(seen_attrs + at, sizeof(seen_attrs) - at, "path=%.*s\nspan=%s\n", (int)c->path.len, c->path.p,
 		       proto_table[PROTO_HTTP1]->span_name(c, name, sizeof(name)));
@@ -719,36 +899,42 @@ static void expect_attrs(enum flow_dir dir, bool tls, const char *request, const
 
 static void test_attributes(void **state)
 {
-	expect_attrs(FLOW_RECV, false,
-		     "POST /p%20q/x?a=1&sig=s3cr3t&X-Goog-Signature=&AWSAccessKeyId=x&%53ignature=y&b HTTP/1.1\r\n"
-		     "Host: shop.example:8443\r\nUser-Agent: t/1\r\nContent-Length: 2\r\n\r\nab",
-		     "HTTP/1.0 503 X\r\nContent-Length: 3\r\n\r\nabc",
-		     "http.request.method=POST\nurl.path=/p%20q/x\n"
-		     "url.query=a=1&sig=REDACTED&X-Goog-Signature=&AWSAccessKeyId=REDACTED&%53ignature=REDACTED&b\n"
-		     "url.scheme=http\nnetwork.protocol.version=1.0\nserver.address=shop.example\nserver.port=8443\n"
-		     "client.address=192.0.2.9\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
-		     "user_agent.original=t/1\nhttp.response.status_code=503\nerror.type=503\nhttp.request.body.size=2\n"
-		     "http.response.body.size=3\npath=/p%20q/x\nspan=POST\ntrace=");
+	expect_attrs(
+		FLOW_RECV, false,
+		"POST /p%20q/x?a=1&sig=s3cr3t&X-Goog-Signature=&AWSAccessKeyId=x&%53ignature=y&b HTTP/1.1\r\n"
+		"Host: shop.example:8443\r\nUser-Agent: t/1\r\nContent-Length: 2\r\n\r\nab",
+		"HTTP/1.0 503 X\r\nContent-Length: 3\r\n\r\nabc",
+		"http.request.method=POST\nurl.path=/p%20q/x\n"
+		"url.query=a=1&sig=REDACTED&X-Goog-Signature=&AWSAccessKeyId=REDACTED&%53ignature=REDACTED&b\n"
+		"url.scheme=http\nnetwork.protocol.version=1.0\nserver.address=shop.example\nserver.port=8443\n"
+		"client.address=192.0.2.9\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
+		"user_agent.original=t/1\nhttp.response.status_code=503\nerror.type=503\nhttp.request.body.size=2\n"
+		"http.response.body.size=3\npath=/p%20q/x\nspan=POST\ntrace=");
 	expect_attrs(FLOW_SEND, true, "QUERY /x HTTP/1.1\r\nHost: [2001:db8::1]\r\n\r\n", STATUS(404),
 		     "http.request.method=_OTHER\nhttp.request.method_original=QUERY\nurl.path=/x\nurl.scheme=https\n"
 		     "network.protocol.version=1.1\nserver.address=2001:db8::1\nserver.port=40000\n"
 		     "network.peer.address=192.0.2.9\nnetwork.peer.port=40000\nhttp.response.status_code=404\n"
 		     "error.type=404\nhttp.request.body.size=0\nhttp.response.body.size=0\npath=/x\nspan=HTTP\ntrace=");
-	expect_attrs(FLOW_SEND, true, "GET HTTP://u:p@h:81/x?y HTTP/1.0\r\n\r\n", OK(0),
-		     "http.request.method=GET\nurl.path=/x\nurl.query=y\nurl.scheme=http\nnetwork.protocol.version=1.1\n"
-		     "server.address=h\nserver.port=81\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
-		     "http.response.status_code=200\nhttp.request.body.size=0\nhttp.response.body.size=0\npath=/x\nspan=GET\n"
-		     "trace=");
-	expect_attrs(FLOW_SEND, false, "OPTIONS * HTTP/1.0\r\nHost: a/b\r\n\r\n", OK(0),
-		     "http.request.method=OPTIONS\nurl.path=*\nurl.scheme=http\nnetwork.protocol.version=1.1\n"
-		     "server.address=192.0.2.9\nserver.port=40000\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
-		     "http.response.status_code=200\nhttp.request.body.size=0\nhttp.response.body.size=0\npath=\nspan=OPTIONS\n"
-		     "trace=");
-	expect_attrs(FLOW_RECV, false, "CONNECT h:443 HTTP/1.1\r\nUser-Agent: a\r\n b\r\n\r\n", STATUS(407),
-		     "http.request.method=CONNECT\nurl.scheme=http\nnetwork.protocol.version=1.1\nserver.address=h\n"
-		     "server.port=443\nclient.address=192.0.2.9\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
-		     "user_agent.original=a   b\nhttp.response.status_code=407\nhttp.request.body.size=0\n"
-		     "http.response.body.size=0\npath=\nspan=CONNECT\ntrace=");
+	expect_attrs(
+		FLOW_SEND, true, "GET HTTP://u:p@h:81/x?y HTTP/1.0\r\n\r\n", OK(0),
+		"http.request.method=GET\nurl.path=/x\nurl.query=y\nurl.scheme=http\nnetwork.protocol.version=1.1\n"
+		"server.address=h\nserver.port=81\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
+		"http.response.status_code=200\nhttp.request.body.size=0\nhttp.response.body.size=0\npath=/"
+		"x\nspan=GET\n"
+		"trace=");
+	expect_attrs(
+		FLOW_SEND, false, "OPTIONS * HTTP/1.0\r\nHost: a/b\r\n\r\n", OK(0),
+		"http.request.method=OPTIONS\nurl.path=*\nurl.scheme=http\nnetwork.protocol.version=1.1\n"
+		"server.address=192.0.2.9\nserver.port=40000\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
+		"http.response.status_code=200\nhttp.request.body.size=0\nhttp.response.body.size=0\npath=\nspan="
+		"OPTIONS\n"
+		"trace=");
+	expect_attrs(
+		FLOW_RECV, false, "CONNECT h:443 HTTP/1.1\r\nUser-Agent: a\r\n b\r\n\r\n", STATUS(407),
+		"http.request.method=CONNECT\nurl.scheme=http\nnetwork.protocol.version=1.1\nserver.address=h\n"
+		"server.port=443\nclient.address=192.0.2.9\nnetwork.peer.address=192.0.2.9\nnetwork.peer.port=40000\n"
+		"user_agent.original=a   b\nhttp.response.status_code=407\nhttp.request.body.size=0\n"
+		"http.response.body.size=0\npath=\nspan=CONNECT\ntrace=");
 }
 
 #define IDS "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
@@ -772,12 +958,18 @@ static void expect_trace(const char *fields, const char *want)
 static void test_trace_context(void **state)
 {
 	static const char *const bad[] = {
-		"Traceparent: 00-" IDS "-01-x\r\n", "traceparent: 00-" IDS "-0\r\n", "traceparent: ff-" IDS "-01\r\n",
+		"Traceparent: 00-" IDS "-01-x\r\n",
+		"traceparent: 00-" IDS "-0\r\n",
+		"traceparent: ff-" IDS "-01\r\n",
 		"traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01\r\n",
 		"traceparent: 00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01\r\n",
 		"traceparent: 00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
-		"traceparent: 00_" IDS "-01\r\n", "traceparent: 0x-" IDS "-01\r\n", "traceparent: 01-" IDS "-01x\r\n",
-		"traceparent: 00-" IDS "-01\r\ntraceparent: 00-" IDS "-01\r\n", "traceparent:\r\n", "tracestate: a=b\r\n",
+		"traceparent: 00_" IDS "-01\r\n",
+		"traceparent: 0x-" IDS "-01\r\n",
+		"traceparent: 01-" IDS "-01x\r\n",
+		"traceparent: 00-" IDS "-01\r\ntraceparent: 00-" IDS "-01\r\n",
+		"traceparent:\r\n",
+		"tracestate: a=b\r\n",
 	};
 	char state_of_513[600] = "traceparent: 00-" IDS "-01\r\ntracestate: ";
 
@@ -888,7 +1080,8 @@ static void ask(struct world *w, enum flow_dir dir, unsigned n)
 
 		w->made++;
 		if (body)
-			buf_printf(&b, "POST /%u HTTP/1.1\r\nHost: x\r\nContent-Length: %u\r\n\r\n%*s", w->made, body, (int)body, "");
+			buf_printf(&b, "POST /%u HTTP/1.1\r\nHost: x\r\nContent-Length: %u\r\n\r\n%*s", w->made, body,
+				   (int)body, "");
 		else
 			buf_printf(&b, "GET /%u HTTP/1.1\r\nHost: x\r\n\r\n", w->made);
 		transmit(w, dir, &b, true);
@@ -939,7 +1132,7 @@ static void live(struct world *w, enum flow_dir requests, unsigned turns)
 
 static unsigned one_world(enum flow_dir requests, bool window, uint32_t loss)
 {
-	struct world w = { .window = window, .loss = loss };
+	struct world w = {.window = window, .loss = loss};
 	unsigned reported, over_before;
 
 	conn_init(&w.c, false);
@@ -974,11 +1167,40 @@ static void test_random_losses(void **state)
 }
 
 static const char *const words[] = {
-	"GET / HTTP/1.1\r\n", "POST /a HTTP/1.1\r\n", "HEAD /h HTTP/1.0\r\n", "CONNECT h:1 HTTP/1.1\r\n", "\r\n", "\r\n\r\n",
-	"HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 C\r\n\r\n", "HTTP/1.0 204 N\r\n\r\n", "HTTP/1.1 101 S\r\n\r\n", "Content-Length: 5\r\n",
-	"Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n", "Upgrade: x\r\n", "5\r\nhello\r\n",
-	"0\r\n\r\n", "0\r\n", "hello", "\n", "G", "H", " ", ":", "Host: a\r\n", GET("/g"), OK(0), OK(2) "ab", OK_CHUNKED,
-	"traceparent: 00-" IDS "-01\r\n", "\x00\xff", "ffffffffffffffff", ";", " folded\r\n",
+	"GET / HTTP/1.1\r\n",
+	"POST /a HTTP/1.1\r\n",
+	"HEAD /h HTTP/1.0\r\n",
+	"CONNECT h:1 HTTP/1.1\r\n",
+	"\r\n",
+	"\r\n\r\n",
+	"HTTP/1.1 200 OK\r\n",
+	"HTTP/1.1 100 C\r\n\r\n",
+	"HTTP/1.0 204 N\r\n\r\n",
+	"HTTP/1.1 101 S\r\n\r\n",
+	"Content-Length: 5\r\n",
+	"Content-Length: 0\r\n",
+	"Transfer-Encoding: chunked\r\n",
+	"Expect: 100-continue\r\n",
+	"Upgrade: x\r\n",
+	"5\r\nhello\r\n",
+	"0\r\n\r\n",
+	"0\r\n",
+	"hello",
+	"\n",
+	"G",
+	"H",
+	" ",
+	":",
+	"Host: a\r\n",
+	GET("/g"),
+	OK(0),
+	OK(2) "ab",
+	OK_CHUNKED,
+	"traceparent: 00-" IDS "-01\r\n",
+	"\x00\xff",
+	"ffffffffffffffff",
+	";",
+	" folded\r\n",
 };
 
 static void write_nothing(struct rec *r, const struct call *c)
@@ -1033,7 +1255,7 @@ static void test_tables(void **state)
 {
 	const struct proto *p = proto_table[PROTO_HTTP1];
 	char name[64];
-	struct call c = { .role = ROLE_SERVER, .route = STR("/a/{id}") };
+	struct call c = {.role = ROLE_SERVER, .route = STR("/a/{id}")};
 	int n = 0;
 
 	assert_true(p->state_size <= 512);
@@ -1059,14 +1281,22 @@ static void test_tables(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_framing),		cmocka_unit_test(test_strict),
-		cmocka_unit_test(test_ends),		cmocka_unit_test(test_holes),
-		cmocka_unit_test(test_late),		cmocka_unit_test(test_race),
-		cmocka_unit_test(test_pipeline_budget), cmocka_unit_test(test_large_heads),
-		cmocka_unit_test(test_park_bound),	cmocka_unit_test(test_park_expires),
-		cmocka_unit_test(test_attributes),	cmocka_unit_test(test_trace_context),
-		cmocka_unit_test(test_wait_and_tasks),	cmocka_unit_test(test_random_losses),
-		cmocka_unit_test(test_fuzz),		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_framing),
+		cmocka_unit_test(test_strict),
+		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_holes),
+		cmocka_unit_test(test_late),
+		cmocka_unit_test(test_race),
+		cmocka_unit_test(test_pipeline_budget),
+		cmocka_unit_test(test_large_heads),
+		cmocka_unit_test(test_park_bound),
+		cmocka_unit_test(test_park_expires),
+		cmocka_unit_test(test_attributes),
+		cmocka_unit_test(test_trace_context),
+		cmocka_unit_test(test_wait_and_tasks),
+		cmocka_unit_test(test_random_losses),
+		cmocka_unit_test(test_fuzz),
+		cmocka_unit_test(test_tables),
 	};
 
 	return cmocka_run_group_tests(tests, make_guard, NULL);

@@ -26,15 +26,15 @@
 #include "user/proto/http1_head.h"
 #include "user/proto/proto.h"
 
-#define NOTE_CHUNK (1ULL << 63)
-#define HEAD_MAX (64 << 10)
+#define NOTE_CHUNK	(1ULL << 63)
+#define HEAD_MAX	(64 << 10)
 #define OUTSTANDING_MAX 256
-#define HELD_MAX (256 << 10)   /* bytes of outstanding requests, per connection */
-#define PARK_MAX (16 << 10)    /* answer bytes that came before their request */
-#define USER_AGENT_MAX 512
-#define STRIKES_MAX 16	       /* looks at a connection joined late that shows nothing */
-#define QUIET_NS 1000000000ULL
-#define RACE_NS 100000000ULL   /* how much later than its answer a request may show */
+#define HELD_MAX	(256 << 10) /* bytes of outstanding requests, per connection */
+#define PARK_MAX	(16 << 10)  /* answer bytes that came before their request */
+#define USER_AGENT_MAX	512
+#define STRIKES_MAX	16 /* looks at a connection joined late that shows nothing */
+#define QUIET_NS	1000000000ULL
+#define RACE_NS		100000000ULL /* how much later than its answer a request may show */
 
 enum mode {
 	M_HEAD, /* at a message's start, or inside its head */
@@ -73,12 +73,12 @@ struct stream {
 	uint8_t digits;	   /* chunk-size line: digits; chunk end and trailer: sub-state */
 	bool line_ok;	   /* the part begins with a whole, valid first line */
 	bool may_sync;
-	bool orphan;	   /* answer to a request that is not in the queue */
-	bool expect;	   /* request: waits for 100 (Continue) */
-	bool refusable;	   /* request: it was answered without it, the body may never come */
-	bool hole;	   /* bytes were missing before the role was known */
-	bool hole_last;	   /* and none came since */
-	bool seen;	   /* a piece or a hole came */
+	bool orphan;	/* answer to a request that is not in the queue */
+	bool expect;	/* request: waits for 100 (Continue) */
+	bool refusable; /* request: it was answered without it, the body may never come */
+	bool hole;	/* bytes were missing before the role was known */
+	bool hole_last; /* and none came since */
+	bool seen;	/* a piece or a hole came */
 	bool ended;
 };
 
@@ -116,14 +116,14 @@ struct h1 {
 	bool confirmed; /* a status line was seen */
 	bool synced;	/* answers that come before their request are worth waiting for */
 	bool unsure;
-	bool exact;	   /* nothing is missing: n_unsure says all */
-	bool unsure_head;  /* among those a HEAD: the framing of answers may be wrong */
-	bool resynced;	   /* was unsure before */
-	bool overlap;	   /* a request came between answers to earlier ones: it does not tell that these are over */
+	bool exact;	    /* nothing is missing: n_unsure says all */
+	bool unsure_head;   /* among those a HEAD: the framing of answers may be wrong */
+	bool resynced;	    /* was unsure before */
+	bool overlap;	    /* a request came between answers to earlier ones: it does not tell that these are over */
 	bool overlap_maybe; /* it seems so, unless the rest of the answer under way is lost */
-	bool answer_since; /* answer bytes came since the last request bytes */
-	bool hole_since;   /* request bytes went missing since the last ones that came */
-	bool may_upgrade;  /* a CONNECT or Upgrade was sent: anything may follow */
+	bool answer_since;  /* answer bytes came since the last request bytes */
+	bool hole_since;    /* request bytes went missing since the last ones that came */
+	bool may_upgrade;   /* a CONNECT or Upgrade was sent: anything may follow */
 	bool peer_fin;
 	bool leave; /* the connection stops being HTTP */
 	char peer_text[48];
@@ -152,7 +152,7 @@ static void park(struct cx *x, const uint8_t *p, size_t n, uint64_t hole);
 
 /* --- telemetry --- */
 
-#define KEY(var, name_, label_) static const struct attr_key var = { name_, label_ }
+#define KEY(var, name_, label_) static const struct attr_key var = {name_, label_}
 KEY(key_method, "http.request.method", "http_request_method");
 KEY(key_original, "http.request.method_original", "http_request_method_original");
 KEY(key_status, "http.response.status_code", "http_response_status_code");
@@ -168,41 +168,53 @@ static const struct attr_key *const server_labels[] = {
 	&key_method, &key_route, &key_status, &attr_error_type, &key_scheme, &attr_network_protocol_version, NULL,
 };
 static const struct attr_key *const client_labels[] = {
-	&key_method, &key_status, &attr_error_type, &attr_server_address,
-	&attr_server_port, &key_scheme, &attr_network_protocol_version, NULL,
+	&key_method,
+	&key_status,
+	&attr_error_type,
+	&attr_server_address,
+	&attr_server_port,
+	&key_scheme,
+	&attr_network_protocol_version,
+	NULL,
 };
-static const struct attr_key *const server_active[] = { &key_method, &key_scheme, NULL };
+static const struct attr_key *const server_active[] = {&key_method, &key_scheme, NULL};
 static const struct attr_key *const client_active[] = {
 	&key_method, &key_scheme, &attr_server_address, &attr_server_port, NULL,
 };
 
-#define INSTRUMENT(var, name, unit, help, kind) static const struct instrument var = { name, unit, help, kind }
+#define INSTRUMENT(var, name, unit, help, kind) static const struct instrument var = {name, unit, help, kind}
 INSTRUMENT(server_duration, "http.server.request.duration", "s", "Duration of HTTP server requests.", INST_HISTOGRAM);
-INSTRUMENT(server_request, "http.server.request.body.size", "By", "Size of HTTP server request bodies.", INST_HISTOGRAM);
+INSTRUMENT(server_request, "http.server.request.body.size", "By", "Size of HTTP server request bodies.",
+	   INST_HISTOGRAM);
 INSTRUMENT(server_response, "http.server.response.body.size", "By", "Size of HTTP server response bodies.",
 	   INST_HISTOGRAM);
 INSTRUMENT(server_requests, "http.server.active_requests", "{request}", "Number of active HTTP server requests.",
 	   INST_UPDOWN);
 INSTRUMENT(client_duration, "http.client.request.duration", "s", "Duration of HTTP client requests.", INST_HISTOGRAM);
-INSTRUMENT(client_request, "http.client.request.body.size", "By", "Size of HTTP client request bodies.", INST_HISTOGRAM);
+INSTRUMENT(client_request, "http.client.request.body.size", "By", "Size of HTTP client request bodies.",
+	   INST_HISTOGRAM);
 INSTRUMENT(client_response, "http.client.response.body.size", "By", "Size of HTTP client response bodies.",
 	   INST_HISTOGRAM);
 INSTRUMENT(client_requests, "http.client.active_requests", "{request}", "Number of active HTTP client requests.",
 	   INST_UPDOWN);
 
 static const struct proto_metric metrics[] = {
-	{ ROLE_SERVER, SRC_DURATION, &server_duration },      { ROLE_SERVER, SRC_REQUEST_BYTES, &server_request },
-	{ ROLE_SERVER, SRC_RESPONSE_BYTES, &server_response }, { ROLE_SERVER, SRC_ACTIVE, &server_requests },
-	{ ROLE_CLIENT, SRC_DURATION, &client_duration },      { ROLE_CLIENT, SRC_REQUEST_BYTES, &client_request },
-	{ ROLE_CLIENT, SRC_RESPONSE_BYTES, &client_response }, { ROLE_CLIENT, SRC_ACTIVE, &client_requests },
-	{ 0 },
+	{ROLE_SERVER, SRC_DURATION, &server_duration},
+	{ROLE_SERVER, SRC_REQUEST_BYTES, &server_request},
+	{ROLE_SERVER, SRC_RESPONSE_BYTES, &server_response},
+	{ROLE_SERVER, SRC_ACTIVE, &server_requests},
+	{ROLE_CLIENT, SRC_DURATION, &client_duration},
+	{ROLE_CLIENT, SRC_REQUEST_BYTES, &client_request},
+	{ROLE_CLIENT, SRC_RESPONSE_BYTES, &client_response},
+	{ROLE_CLIENT, SRC_ACTIVE, &client_requests},
+	{0},
 };
 
 static struct str attr_text(const struct call *c, const struct attr_key *key)
 {
 	const struct attr *a = call_attr(c, key);
 
-	return a && a->type == ATTR_STR ? a->s : (struct str){ 0 };
+	return a && a->type == ATTR_STR ? a->s : (struct str){0};
 }
 
 static const char *span_name(const struct call *c, char *dst, size_t size)
@@ -251,7 +263,7 @@ static struct str peer_text(struct cx *x)
 	struct h1 *h = x->h;
 
 	if (x->flow->peer.family == NET_UNIX)
-		return (struct str){ x->flow->peer.path, strnlen(x->flow->peer.path, sizeof(x->flow->peer.path)) };
+		return (struct str){x->flow->peer.path, strnlen(x->flow->peer.path, sizeof(x->flow->peer.path))};
 	if (!h->peer_text[0])
 		snprintf(h->peer_text, sizeof(h->peer_text), "%.46s", net_addr_text(&x->flow->peer, text));
 	return str_of(h->peer_text);
@@ -288,8 +300,9 @@ static void fill_call(struct cx *x, const struct req *r, struct call *c)
 	struct str scheme = r->scheme == SCHEME_HTTPS || (!r->scheme && x->flow->tls) ? STR("https") : STR("http");
 	uint8_t minor = r->status ? r->answer_minor : r->request_minor;
 
-	/* not the array of attributes: n_attrs tells what of it counts */
-	memset(c, 0, offsetof(struct call, attrs));
+	/* not the addresses and the array of attributes: most of the struct, and written or not looked at */
+	memset(c, 0, offsetof(struct call, local));
+	memset(&c->pid, 0, offsetof(struct call, attrs) - offsetof(struct call, pid));
 	c->n_attrs = 0;
 	c->active = r->active;
 	c->proto = PROTO_HTTP1;
@@ -396,20 +409,27 @@ static void lose_call(struct cx *x, struct req *r, enum call_loss why)
 	lost(x, why);
 }
 
-/* Copies text behind a request; folded lines become blanks (RFC 9112, 5.2). */
+/* Copies text behind a request. */
 static struct str keep(char **at, struct str s)
 {
-	struct str ret = { *at, s.len };
+	struct str ret = {*at, s.len};
 
 	if (!s.len)
-		return (struct str){ 0 };
+		return (struct str){0};
 	memcpy(*at, s.p, s.len);
-	if (unlikely(memchr(s.p, '\n', s.len)))
-		for (size_t i = 0; i < s.len; i++)
-			if ((*at)[i] == '\r' || (*at)[i] == '\n')
-				(*at)[i] = ' ';
 	*at += s.len;
 	return ret;
+}
+
+/* The same of a field that may be folded: line ends become blanks (RFC 9112, 5.2). */
+static struct str keep_unfolded(char **at, struct str s)
+{
+	char *to = *at;
+
+	for (size_t i = 0; i < s.len; i++)
+		to[i] = s.p[i] == '\r' || s.p[i] == '\n' ? ' ' : s.p[i];
+	*at += s.len;
+	return (struct str){to, s.len};
 }
 
 static size_t tracestate_size(const struct http1_head *head)
@@ -425,14 +445,14 @@ static size_t tracestate_size(const struct http1_head *head)
 
 static void keep_trace(struct req *r, char **at, const struct http1_head *head)
 {
-	struct str state = { *at, tracestate_size(head) };
+	struct str state = {*at, tracestate_size(head)};
 
 	if (head->n_traceparent != 1 || !http1_traceparent(head->traceparent, &r->parent) || !state.len)
 		return;
 	for (unsigned i = 0; i < head->n_tracestate; i++) {
 		if (i)
 			keep(at, STR(","));
-		keep(at, head->tracestate[i]);
+		keep_unfolded(at, head->tracestate[i]);
 	}
 	r->parent.state = state;
 }
@@ -458,17 +478,17 @@ static void keep_strings(struct req *r, const struct http1_head *head, struct st
 	}
 	r->path = keep(&at, path);
 	if (head->query.len) {
-		r->query = (struct str){ at, http1_redact_query(head->query, at) };
+		r->query = (struct str){at, http1_redact_query(head->query, at)};
 		at += r->query.len;
 	}
 	r->host = keep(&at, host);
-	r->user_agent = keep(&at, (struct str){ head->user_agent.p, MIN(head->user_agent.len, USER_AGENT_MAX) });
+	r->user_agent = keep_unfolded(&at, (struct str){head->user_agent.p, MIN(head->user_agent.len, USER_AGENT_MAX)});
 	keep_trace(r, &at, head);
 }
 
 static struct req *req_new(const struct stream *s, const struct http1_head *head)
 {
-	struct str host = { 0 }, path = str_is(head->target, "*") ? head->target : head->path;
+	struct str host = {0}, path = str_is(head->target, "*") ? head->target : head->path;
 	uint16_t port = find_host(head, &host);
 	size_t size = sizeof(struct req) + head->method.len + path.len + http1_redact_query(head->query, NULL) +
 		      host.len + MIN(head->user_agent.len, USER_AGENT_MAX) + tracestate_size(head);
@@ -477,9 +497,18 @@ static struct req *req_new(const struct stream *s, const struct http1_head *head
 	if (!r)
 		return NULL;
 	*r = (struct req){
-		.start_ns = s->start_ns, .wait_ns = s->wait_ns, .pid = s->pid, .tid = s->tid, .size = (uint32_t)size,
-		.port = port, .request_minor = head->minor, .scheme = head->scheme, .is_head = head->is_head,
-		.is_connect = head->is_connect, .upgrade = head->upgrade, .expect = head->expect_continue,
+		.start_ns = s->start_ns,
+		.wait_ns = s->wait_ns,
+		.pid = s->pid,
+		.tid = s->tid,
+		.size = (uint32_t)size,
+		.port = port,
+		.request_minor = head->minor,
+		.scheme = head->scheme,
+		.is_head = head->is_head,
+		.is_connect = head->is_connect,
+		.upgrade = head->upgrade,
+		.expect = head->expect_continue,
 	};
 	keep_strings(r, head, path, host);
 	return r;
@@ -537,6 +566,11 @@ static void lose_request(struct cx *x, struct stream *s)
 	set_unsure(h);
 }
 
+static uint64_t known_or_late(uint64_t ns)
+{
+	return ns != TIME_UNKNOWN ? ns : UINT64_MAX;
+}
+
 /*
  * The same of the answer direction. Any number of answers may have gone by, so that none of the
  * requests that wait for one can be sure of the next. With nothing outstanding the bytes belong to a
@@ -550,7 +584,7 @@ static void lose_answers(struct cx *x, struct stream *s, enum call_loss why)
 	if (h->first || h->unsure || (r->mode == M_HEAD && r->len))
 		set_unsure(h);
 	else if (role_of(h) == ROLE_CLIENT)
-		h->early_ns = x->in->end_ns;
+		h->early_ns = known_or_late(x->in->end_ns);
 	while (h->first) {
 		lose_call(x, h->first, why);
 		why = CALL_LOSS_HOLE;
@@ -621,10 +655,9 @@ static bool came_late(struct h1 *h, const struct stream *s)
 	uint64_t early = h->early_ns;
 
 	h->early_ns = 0;
-	return early && s->start_ns && s->start_ns <= early;
+	return early && s->start_ns <= early; /* not known: rather lost than given a wrong answer */
 }
 
-/* A request that has a place in the order but is not reported. */
 static void queue_push(struct h1 *h, struct req *r)
 {
 	if (h->last)
@@ -728,7 +761,7 @@ static void answer_done(struct cx *x, struct stream *s, uint64_t end_ns)
 		return;
 	switched = h->first->status == 101 || (h->first->is_connect && h->first->status / 100 == 2);
 	if (!h->first->lost)
-		end_call(x, h->first, end_ns, (struct str){ 0 });
+		end_call(x, h->first, end_ns, (struct str){0});
 	pop(h);
 	h->synced = !h->unsure;
 	h->leave |= switched || (!h->first && requests(h)->mode == M_DEAD);
@@ -746,7 +779,7 @@ static void orphan_begins(struct cx *x, struct stream *s)
 	if (h->unsure)
 		return;
 	if (role_of(h) == ROLE_CLIENT)
-		h->early_ns = s->start_ns ? s->start_ns : x->in->end_ns;
+		h->early_ns = known_or_late(s->start_ns ? s->start_ns : x->in->end_ns);
 	if (r->mode == M_HEAD && r->len)
 		set_unsure(h); /* it answers the request whose head is still coming */
 	if (h->resynced && role_of(h) == ROLE_SERVER) {
@@ -846,8 +879,8 @@ static void replay(struct cx *x)
 
 	h->park_len = h->park_cap = 0;
 	while (at < len && !h->leave) {
-		struct flow_data in = { .dir = !h->req_dir, .data = buf + at + sizeof(k) };
-		struct cx y = { h, x->flow, x->sink, &in, true };
+		struct flow_data in = {.dir = !h->req_dir, .data = buf + at + sizeof(k)};
+		struct cx y = {h, x->flow, x->sink, &in, true};
 
 		memcpy(&k, buf + at, sizeof(k));
 		in.len = k.hole ? 0 : k.len;
@@ -869,7 +902,7 @@ static void park_give_up(struct cx *x)
 {
 	struct h1 *h = x->h;
 
-	h->early_ns = h->park_len ? park_first(h).end_ns : x->in->end_ns;
+	h->early_ns = known_or_late(h->park_len ? park_first(h).end_ns : x->in->end_ns);
 	h->synced = false;
 	replay(x);
 }
@@ -878,8 +911,11 @@ static void park(struct cx *x, const uint8_t *p, size_t n, uint64_t hole)
 {
 	struct h1 *h = x->h;
 	struct parked k = {
-		.start_ns = x->in->start_ns, .end_ns = x->in->end_ns, .len = hole ? hole : n,
-		.note = x->at_start ? x->in->note : 0, .hole = hole,
+		.start_ns = x->in->start_ns,
+		.end_ns = x->in->end_ns,
+		.len = hole ? hole : n,
+		.note = x->at_start ? x->in->note : 0,
+		.hole = hole,
 	};
 	size_t need = h->park_len + sizeof(k) + n, cap = MIN(PARK_MAX, need * 2);
 	uint8_t *buf = h->park;
@@ -990,7 +1026,7 @@ static ssize_t head(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
 		if (must_park(h) && !body) {
 			/* it began when the role was not known */
 			struct flow_data in = *x->in;
-			struct cx y = { h, x->flow, x->sink, &in, false };
+			struct cx y = {h, x->flow, x->sink, &in, false};
 
 			in.start_ns = s->start_ns; /* where the head began */
 			park(&y, p, (size_t)(line + fields), 0);
@@ -1059,7 +1095,7 @@ static ssize_t no_message(struct cx *x, struct stream *s, size_t n)
 
 static ssize_t head_too_large(struct cx *x, struct stream *s, size_t n)
 {
-	struct http1_head head = { 0 };
+	struct http1_head head = {0};
 	struct h1 *h = x->h;
 	struct req *r;
 
@@ -1395,7 +1431,6 @@ static void hole_stream(struct cx *x, struct stream *s, uint64_t len)
 			s->mode = M_NOTE;
 			return;
 		}
-		s->refusable = false;
 		len -= n;
 		if (s->mode == M_BODY)
 			on_body(x, s, n);
@@ -1466,7 +1501,7 @@ static int data(void *state, const struct flow *flow, const struct flow_data *in
 {
 	struct h1 *h = state;
 	struct stream *s = &h->s[in->dir];
-	struct cx x = { h, flow, sink, in, true };
+	struct cx x = {h, flow, sink, in, true};
 
 	if (h->leave)
 		return -EPROTO;
@@ -1500,8 +1535,8 @@ static int hole(void *state, const struct flow *flow, enum flow_dir dir, uint64_
 {
 	struct h1 *h = state;
 	struct stream *s = &h->s[dir];
-	struct flow_data in = { .dir = dir, .start_ns = ns, .end_ns = ns, .wait_ns = WAIT_UNKNOWN };
-	struct cx x = { h, flow, sink, &in, false };
+	struct flow_data in = {.dir = dir, .start_ns = ns, .end_ns = ns, .wait_ns = WAIT_UNKNOWN};
+	struct cx x = {h, flow, sink, &in, false};
 	struct http1_head head;
 
 	if (h->leave)
@@ -1578,9 +1613,9 @@ static void end_answers(struct cx *x, enum flow_end how, uint64_t ns)
 static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t ns, struct call_sink *sink)
 {
 	struct h1 *h = state;
-	bool ends[2] = { how != FLOW_END_LOCAL_FIN, how != FLOW_END_PEER_FIN }; /* RECV, SEND */
-	struct flow_data in = { .start_ns = ns, .end_ns = ns, .wait_ns = WAIT_UNKNOWN };
-	struct cx x = { h, flow, sink, &in, false };
+	bool ends[2] = {how != FLOW_END_LOCAL_FIN, how != FLOW_END_PEER_FIN}; /* RECV, SEND */
+	struct flow_data in = {.start_ns = ns, .end_ns = ns, .wait_ns = WAIT_UNKNOWN};
+	struct cx x = {h, flow, sink, &in, false};
 
 	if (h->leave)
 		return -EPROTO;
@@ -1600,7 +1635,7 @@ static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t
 
 static void done(void *state, const struct flow *flow, struct call_sink *sink)
 {
-	struct cx x = { state, flow, sink, NULL, false };
+	struct cx x = {state, flow, sink, NULL, false};
 
 	drop_all(&x);
 }
@@ -1613,8 +1648,8 @@ const struct proto proto_http1 = {
 	.hole = hole,
 	.end = end,
 	.done = done,
-	.labels = { [ROLE_SERVER] = server_labels, [ROLE_CLIENT] = client_labels },
-	.active_labels = { [ROLE_SERVER] = server_active, [ROLE_CLIENT] = client_active },
+	.labels = {[ROLE_SERVER] = server_labels, [ROLE_CLIENT] = client_labels},
+	.active_labels = {[ROLE_SERVER] = server_active, [ROLE_CLIENT] = client_active},
 	.metrics = metrics,
 	.route_key = &key_route,
 	.span_name = span_name,

@@ -10,20 +10,52 @@
 /* IANA's registry of methods; PRI is HTTP/2's. The first nine are those of the conventions. */
 #define METHODS_KNOWN 9
 static const struct str methods[] = {
-	STR("GET"), STR("POST"), STR("HEAD"), STR("PUT"), STR("DELETE"), STR("OPTIONS"), STR("PATCH"), STR("CONNECT"),
+	STR("GET"),
+	STR("POST"),
+	STR("HEAD"),
+	STR("PUT"),
+	STR("DELETE"),
+	STR("OPTIONS"),
+	STR("PATCH"),
+	STR("CONNECT"),
 	STR("TRACE"),
-	STR("ACL"), STR("BASELINE-CONTROL"), STR("BIND"), STR("CHECKIN"), STR("CHECKOUT"), STR("COPY"), STR("LABEL"),
-	STR("LINK"), STR("LOCK"), STR("MERGE"), STR("MKACTIVITY"), STR("MKCALENDAR"), STR("MKCOL"),
-	STR("MKREDIRECTREF"), STR("MKWORKSPACE"), STR("MOVE"), STR("ORDERPATCH"), STR("PROPFIND"), STR("PROPPATCH"),
-	STR("QUERY"), STR("REBIND"), STR("REPORT"), STR("SEARCH"), STR("UNBIND"), STR("UNCHECKOUT"), STR("UNLINK"),
-	STR("UNLOCK"), STR("UPDATE"), STR("UPDATEREDIRECTREF"), STR("VERSION-CONTROL"),
+	STR("ACL"),
+	STR("BASELINE-CONTROL"),
+	STR("BIND"),
+	STR("CHECKIN"),
+	STR("CHECKOUT"),
+	STR("COPY"),
+	STR("LABEL"),
+	STR("LINK"),
+	STR("LOCK"),
+	STR("MERGE"),
+	STR("MKACTIVITY"),
+	STR("MKCALENDAR"),
+	STR("MKCOL"),
+	STR("MKREDIRECTREF"),
+	STR("MKWORKSPACE"),
+	STR("MOVE"),
+	STR("ORDERPATCH"),
+	STR("PROPFIND"),
+	STR("PROPPATCH"),
+	STR("QUERY"),
+	STR("REBIND"),
+	STR("REPORT"),
+	STR("SEARCH"),
+	STR("UNBIND"),
+	STR("UNCHECKOUT"),
+	STR("UNLINK"),
+	STR("UNLOCK"),
+	STR("UPDATE"),
+	STR("UPDATEREDIRECTREF"),
+	STR("VERSION-CONTROL"),
 };
 #define METHOD_MAX 32 /* of an unknown one */
 
 static bool is_tchar(uint8_t c)
 {
 	/* RFC 9110, 5.6.2: one bit per character of 0x20..0x7f */
-	static const uint32_t set[3] = { 0x03ff6cfa, 0xc7fffffe, 0x57ffffff };
+	static const uint32_t set[3] = {0x03ff6cfa, 0xc7fffffe, 0x57ffffff};
 
 	return c >= 0x20 && c < 0x80 && set[(c >> 5) - 1] >> (c & 31) & 1;
 }
@@ -85,7 +117,7 @@ static ssize_t method(const uint8_t *p, size_t n, bool any_method, struct http1_
 	id = find_method(p, len);
 	if (id < 0 && (!any_method || (len == 3 && !memcmp(p, "PRI", 3))))
 		return -EPROTO;
-	h->method = (struct str){ (const char *)p, len };
+	h->method = (struct str){(const char *)p, len};
 	h->known = id >= 0 && id < METHODS_KNOWN;
 	h->is_head = id == 2;
 	h->is_connect = id == 7;
@@ -98,7 +130,7 @@ static void split_query(struct http1_head *h)
 
 	if (!q)
 		return;
-	h->query = (struct str){ q + 1, h->path.len - (size_t)(q + 1 - h->path.p) };
+	h->query = (struct str){q + 1, h->path.len - (size_t)(q + 1 - h->path.p)};
 	h->path.len = (size_t)(q - h->path.p);
 }
 
@@ -107,22 +139,22 @@ static int absolute_form(struct http1_head *h)
 	struct str t = h->target;
 	size_t i = 0, at;
 
-	while (i < t.len && (is_alpha((uint8_t)t.p[i]) || (i && (is_digit((uint8_t)t.p[i]) || t.p[i] == '+' ||
-								 t.p[i] == '-' || t.p[i] == '.'))))
+	while (i < t.len && (is_alpha((uint8_t)t.p[i]) ||
+			     (i && (is_digit((uint8_t)t.p[i]) || t.p[i] == '+' || t.p[i] == '-' || t.p[i] == '.'))))
 		i++;
 	if (!i || t.len < i + 4 || memcmp(t.p + i, "://", 3))
 		return -EPROTO;
-	if (str_eq_nocase((struct str){ t.p, i }, STR("http")))
+	if (str_eq_nocase((struct str){t.p, i}, STR("http")))
 		h->scheme = SCHEME_HTTP;
-	else if (str_eq_nocase((struct str){ t.p, i }, STR("https")))
+	else if (str_eq_nocase((struct str){t.p, i}, STR("https")))
 		h->scheme = SCHEME_HTTPS;
 	at = i += 3;
 	while (i < t.len && t.p[i] != '/' && t.p[i] != '?')
 		i++;
 	if (i == at)
 		return -EPROTO;
-	h->authority = (struct str){ t.p + at, i - at };
-	h->path = (struct str){ t.p + i, t.len - i };
+	h->authority = (struct str){t.p + at, i - at};
+	h->path = (struct str){t.p + i, t.len - i};
 	split_query(h);
 	if (!h->path.len)
 		h->path = STR("/");
@@ -197,7 +229,7 @@ ssize_t http1_request_line(const uint8_t *p, size_t n, bool any_method, struct h
 	blank = memchr(at, ' ', end);
 	if (!blank || at + end - blank != 9 || !version(blank + 1, 8, &ret->minor))
 		return -EPROTO;
-	ret->target = (struct str){ (const char *)at, (size_t)(blank - at) };
+	ret->target = (struct str){(const char *)at, (size_t)(blank - at)};
 	return target(ret) ? -EPROTO : lf + 1 - p;
 }
 
@@ -304,11 +336,14 @@ static void request_field(struct http1_head *h, const uint8_t *p, size_t n, stru
 	}
 }
 
-/* Most fields of most messages are none of ours: their first letter tells. */
-static bool may_matter(const struct http1_head *h, uint8_t c)
+/* Most fields of most messages are none of ours: the first letter tells, or where the colon is not. */
+static bool may_matter(const struct http1_head *h, const uint8_t *p, size_t n)
 {
-	c |= 0x20;
-	return c == 'c' || c == 't' || (h->request && (c == 'h' || c == 'u' || c == 'e'));
+	uint8_t c = p[0] | 0x20;
+
+	if (!h->request)
+		return (n > 14 && p[14] == ':') || (n > 17 && p[17] == ':');
+	return c == 'c' || c == 't' || c == 'h' || c == 'u' || c == 'e';
 }
 
 static int field(struct http1_head *h, const uint8_t *p, const uint8_t *end, bool strict)
@@ -317,7 +352,7 @@ static int field(struct http1_head *h, const uint8_t *p, const uint8_t *end, boo
 	struct str v;
 	size_t n;
 
-	if (!strict && !may_matter(h, *p))
+	if (!strict && !may_matter(h, p, (size_t)(end - p)))
 		return 0;
 	colon = memchr(p, ':', (size_t)(end - p));
 	n = colon ? (size_t)(colon - p) : 0;
@@ -328,7 +363,7 @@ static int field(struct http1_head *h, const uint8_t *p, const uint8_t *end, boo
 	}
 	if (!n)
 		return strict ? -EPROTO : 0;
-	v = (struct str){ (const char *)colon + 1, (size_t)(end - colon - 1) };
+	v = (struct str){(const char *)colon + 1, (size_t)(end - colon - 1)};
 	if (n == 14 && is_name(p, "content-length", 14))
 		content_length(h, trim(v));
 	else if (n == 17 && is_name(p, "transfer-encoding", 17))
@@ -379,11 +414,11 @@ size_t http1_head_end(const uint8_t *p, size_t n, size_t *scanned)
 bool http1_split_host(struct str s, struct str *ret_host, uint16_t *ret_port)
 {
 	const char *at = s.len ? memrchr(s.p, '@', s.len) : NULL, *colon;
-	struct str port = { 0 };
+	struct str port = {0};
 	uint64_t v = 0;
 
 	if (at)
-		s = (struct str){ at + 1, s.len - (size_t)(at + 1 - s.p) };
+		s = (struct str){at + 1, s.len - (size_t)(at + 1 - s.p)};
 	if (!s.len || s.len > 255 + 8)
 		return false;
 	for (size_t i = 0; i < s.len; i++)
@@ -393,10 +428,10 @@ bool http1_split_host(struct str s, struct str *ret_host, uint16_t *ret_port)
 		colon = memchr(s.p, ']', s.len);
 		if (!colon || (colon + 1 < s.p + s.len && colon[1] != ':'))
 			return false;
-		port = (struct str){ colon + 2, s.p + s.len > colon + 2 ? (size_t)(s.p + s.len - colon - 2) : 0 };
-		s = (struct str){ s.p + 1, (size_t)(colon - s.p - 1) };
+		port = (struct str){colon + 2, s.p + s.len > colon + 2 ? (size_t)(s.p + s.len - colon - 2) : 0};
+		s = (struct str){s.p + 1, (size_t)(colon - s.p - 1)};
 	} else if ((colon = memchr(s.p, ':', s.len))) {
-		port = (struct str){ colon + 1, s.len - (size_t)(colon + 1 - s.p) };
+		port = (struct str){colon + 1, s.len - (size_t)(colon + 1 - s.p)};
 		s.len = (size_t)(colon - s.p);
 	}
 	if (!s.len || (port.len && (str_to_u64(port, &v) || v > UINT16_MAX)))
@@ -428,7 +463,7 @@ static bool hex(const char *p, uint8_t *dst, size_t n, bool zero_ok)
 
 bool http1_traceparent(struct str s, struct trace_parent *ret)
 {
-	struct trace_parent t = { .valid = true, .state = ret->state };
+	struct trace_parent t = {.valid = true, .state = ret->state};
 	uint8_t v;
 
 	if (s.len < 55 || s.p[2] != '-' || s.p[35] != '-' || s.p[52] != '-' || !hex(s.p, &v, 1, true) || v == 0xff)
@@ -436,7 +471,8 @@ bool http1_traceparent(struct str s, struct trace_parent *ret)
 	/* a later version may have more behind another dash */
 	if (s.len > 55 && (!v || s.p[55] != '-'))
 		return false;
-	if (!hex(s.p + 3, t.trace_id, 16, false) || !hex(s.p + 36, t.span_id, 8, false) || !hex(s.p + 53, &t.flags, 1, true))
+	if (!hex(s.p + 3, t.trace_id, 16, false) || !hex(s.p + 36, t.span_id, 8, false) ||
+	    !hex(s.p + 53, &t.flags, 1, true))
 		return false;
 	*ret = t;
 	return true;
@@ -454,7 +490,10 @@ static uint8_t nibble(uint8_t c)
 static bool is_secret(struct str key)
 {
 	static const struct str secrets[] = {
-		STR("AWSAccessKeyId"), STR("Signature"), STR("sig"), STR("X-Goog-Signature"),
+		STR("AWSAccessKeyId"),
+		STR("Signature"),
+		STR("sig"),
+		STR("X-Goog-Signature"),
 	};
 	char plain[16];
 	size_t n = 0;
@@ -475,7 +514,7 @@ static bool is_secret(struct str key)
 		plain[n++] = (char)c;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(secrets); i++)
-		if (str_eq((struct str){ plain, n }, secrets[i]))
+		if (str_eq((struct str){plain, n}, secrets[i]))
 			return true;
 	return false;
 }
@@ -494,10 +533,10 @@ size_t http1_redact_query(struct str query, char *dst)
 
 	while (str_split(&query, '&', &part)) {
 		const char *eq = part.len ? memchr(part.p, '=', part.len) : NULL;
-		struct str key = { part.p, eq ? (size_t)(eq - part.p) : part.len };
+		struct str key = {part.p, eq ? (size_t)(eq - part.p) : part.len};
 
 		if (eq && key.len + 1 < part.len && is_secret(key)) {
-			at = put(dst, at, (struct str){ part.p, key.len + 1 });
+			at = put(dst, at, (struct str){part.p, key.len + 1});
 			at = put(dst, at, STR("REDACTED"));
 		} else {
 			at = put(dst, at, part);

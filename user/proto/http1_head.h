@@ -11,7 +11,7 @@
 
 #include "user/model/call.h"
 
-#define HTTP1_TRACESTATE_MAX 512
+#define HTTP1_TRACESTATE_MAX	512
 #define HTTP1_TRACESTATE_FIELDS 8
 
 enum http1_scheme { SCHEME_NONE, SCHEME_HTTP, SCHEME_HTTPS };
@@ -24,7 +24,7 @@ struct http1_head {
 	bool known;	   /* one of the conventions' methods; else reported as _OTHER */
 	bool is_head, is_connect;
 	struct str target;
-	struct str path;      /* empty: CONNECT and '*' */
+	struct str path; /* empty: CONNECT and '*' */
 	struct str query;
 	struct str authority; /* of the target: absolute-form and CONNECT */
 	enum http1_scheme scheme;
@@ -32,8 +32,8 @@ struct http1_head {
 	uint16_t status;
 
 	/* framing */
-	bool chunked;	 /* the last transfer coding */
-	bool te_other;	 /* there are codings, and chunked is not the last */
+	bool chunked;  /* the last transfer coding */
+	bool te_other; /* there are codings, and chunked is not the last */
 	bool has_length;
 	bool bad_length; /* not a number, or two that differ */
 	uint64_t length;
@@ -52,7 +52,8 @@ struct http1_head {
 /* `any_method`: a token that no registry knows is a method too. */
 ssize_t http1_request_line(const uint8_t *p, size_t n, bool any_method, struct http1_head *ret);
 ssize_t http1_status_line(const uint8_t *p, size_t n, struct http1_head *ret);
-/* The lines behind the first one, with the empty line. `strict`: a line that is no field is -EPROTO, else it is ignored. */
+/* The lines behind the first one, with the empty line. `strict`: a line that is no field is -EPROTO, else it is
+ * ignored. */
 ssize_t http1_fields(const uint8_t *p, size_t n, bool strict, struct http1_head *h);
 /* Length of the head at `p`, which was searched up to *scanned before; 0: no end yet. */
 size_t http1_head_end(const uint8_t *p, size_t n, size_t *scanned);

@@ -5,8 +5,7 @@ many fails as one too few does.
 """
 import math
 
-ERROR_TYPES = {"peer_closed", "peer_reset", "local_closed", "timeout", "process_exit", "connection_closed",
-               "invalid_message", "unknown", "_OTHER"}
+ERROR_TYPES = {"peer_closed", "peer_reset", "local_closed", "timeout", "connection_lost"}
 
 
 class Want:

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -167,6 +168,13 @@ class Php(Server):
 
     def argv(self, work):
         return [which("php"), "-q", "-d", "memory_limit=512M", "-d", "post_max_size=0", "-S", "%s:%d" % (self.host, self.port), os.path.join(APPS, "router.php")]
+
+    def kill(self):
+        # whichever process is the master by now: an aborted request took its process along
+        for pid in self.cgroup.pids():
+            if os.path.realpath("/proc/%d/exe" % pid) == os.path.realpath(which("php")):
+                os.kill(pid, signal.SIGKILL)
+        self.proc.kill()
 
     def env(self):
         return {"SERVER_LOG": self.log_path, "PHP_CLI_SERVER_WORKERS": "4"}

@@ -217,26 +217,23 @@ def kill(c):
     return "%d requests" % len(done)
 
 
-def durations(c):
-    """Per request, by its target: what the server stamped, what sonde measured, what our client stamped."""
-    if c.quick:
-        counts = ((0, 100), (5, 25), (50, 5))
-    else:
-        counts = ((0, 400), (5, 50), (50, 25))
+def durations_once(c, mark, counts):
+    """[differences], the offsets as text."""
+    before = c.group.before()
     extra = {} if "keepalive" in c.server.features else {"h": {"Connection": "close"}}
-    warm = [dict(m="GET", t="/delay/0?t=%swarm{n}" % c.mark, n=200, **extra)]
-    conns = [{"requests": warm + [dict(m="GET", t="/delay/0?t=%s0.{n}" % c.mark, n=counts[0][1], **extra)]}]
+    warm = [dict(m="GET", t="/delay/0?t=%swarm{n}" % mark, n=WARM, **extra)]
+    conns = [{"requests": warm + [dict(m="GET", t="/delay/0?t=%s0.{n}" % mark, n=counts[0][1], **extra)]}]
     # those that sleep, four at a time
-    conns += [{"requests": [dict(m="GET", t="/delay/%d?t=%s%d.%d.{n}" % (ms, c.mark, ms, k), n=n, **extra)]} for ms, n in counts[1:] for k in range(4)]
+    conns += [{"requests": [dict(m="GET", t="/delay/%d?t=%s%d.%d.{n}" % (ms, mark, ms, k), n=n, **extra)]} for ms, n in counts[1:] for k in range(4)]
     done = c.run(conns[:1]) + c.run(conns[1:], threads=4)
     bad = [d for d in done if d.error]
     if bad:
         raise Failed("the client failed (test's own error): %s" % bad[0].error)
-    lines = c.check(clean_sides(c.server, done, c.mark))
+    lines = c.group.check(mark, clean_sides(c.server, done, mark), before)
     if not lines:
-        return ""
+        return [], ""
     seen = {(x.role, x.target): x.duration for x in lines if x.port == c.server.port}
-    logged = {e.target: e.duration for e in c.server.logged(c.mark)}
+    logged = {e.target: e.duration for e in c.server.logged(mark)}
     wrong, notes = [], []
     for ms, _ in counts:
         targets = [d for d in done if d.target.startswith("/delay/%d?" % ms) and "warm" not in d.target]
@@ -252,9 +249,25 @@ def durations(c):
         if late:
             wrong.append("%d ms, client: %.1f µs within a request of %.1f µs" % (ms, late[0][1] * 1e6, late[0][0] * 1e6))
         notes.append("%dms %s|%s" % (ms, server.text(), client.text()))
-    if wrong:
-        raise Failed(wrong + ["offsets min/p50/p99 in µs, server|client: " + ", ".join(notes)])
-    return "offsets µs " + ", ".join(notes)
+    return wrong, ", ".join(notes)
+
+
+WARM = 1000
+ATTEMPTS = 3
+
+
+def durations(c):
+    """
+    Per request, by its target: what the server stamped, what sonde measured, what our client stamped. A
+    busy machine takes the CPU away between a system call and the stamp beside it, so a p99 that differs is
+    measured again, up to twice; a wrong clock or a wrong byte is wrong each time. Counts are equal in each.
+    """
+    counts = ((0, 200), (5, 50), (50, 5)) if c.quick else ((0, 400), (5, 50), (50, 25))
+    for attempt in range(ATTEMPTS):
+        wrong, notes = durations_once(c, c.mark if not attempt else new_mark(c.mark + "again"), counts)
+        if not wrong:
+            return "offsets µs " + notes + (" (attempt %d)" % (attempt + 1) if attempt else "")
+    raise Failed(wrong + ["offsets min/p50/p99 in µs, server|client: " + notes])
 
 
 # name, feature, scenario; in the order they run

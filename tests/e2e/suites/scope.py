@@ -33,7 +33,7 @@ class Outside:
 
 
 def outside_is_unread(group, outside, inside):
-    events = ("sonde_events_total", "sonde_events_lost_total", "sonde_processes", "sonde_unreadable_bytes_total")
+    events = ("sonde_events_total", "sonde_events_lost_total", "sonde_unreadable_bytes_total", "sonde_calls_total")
 
     def numbers():
         s = group.sonde.scrape()
