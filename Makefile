@@ -186,7 +186,8 @@ else
 	$(Q)test "$$(id -u)" = 0 || { echo 'make test needs root: `sudo make test`; without root there is `make check`' >&2; exit 1; }
 	$(Q)$(if $(E2E_DEPS),sh $(E2E_DEPS) ||:)
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) all $(LOCAL_BIN) $(B)/tests/load
-	$(Q)tests/run.py $(LOCAL) $(CHECKS) $(FOREIGN) "load=$(B)/tests/load" $(if $(E2E),"+e2e=$(E2E) --sonde $(B)/sonde $(ARGS)")
+	$(Q)tests/run.py $(LOCAL) $(CHECKS) $(FOREIGN) "load=$(B)/tests/load" \
+		"?demo=env DEMO_SECONDS=4 bash deploy/demo/demo.sh $(B)/sonde" $(if $(E2E),"+e2e=$(E2E) --sonde $(B)/sonde $(ARGS)")
 endif
 
 check: ## the tests that need no root: unit tests, BPF parsers, include directions, documents, deployment files

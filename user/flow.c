@@ -25,6 +25,7 @@ struct conn {
 	uint64_t pos[2];
 	uint32_t tgid;
 	uint16_t flags; /* enum sonde_conn_flags */
+	bool seen[2];	/* a record of this direction came, or its beginning is known */
 	bool unknown;	/* bytes are ignored from here on */
 	bool live;	/* mark of the sweep */
 };
@@ -330,9 +331,12 @@ static void on_bytes(struct flow_table *t, const struct ev_data *e, const uint8_
 	c->tgid = e->tgid;
 	if (!c->state) {
 		err = conn_start_proto(c, e->proto);
-		/* joined late: what passed before is nobody's loss */
-		c->pos[e->dir] = c->flow.from_start ? 0 : e->pos;
-		c->pos[!e->dir] = 0;
+		c->seen[0] = c->seen[1] = c->flow.from_start;
+	}
+	/* joined late: what passed before is nobody's loss */
+	if (!c->seen[e->dir]) {
+		c->seen[e->dir] = true;
+		c->pos[e->dir] = e->pos;
 	}
 	if (!err)
 		err = conn_hole(t, c, e->dir, e->pos, e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->h.ts);
@@ -364,7 +368,7 @@ static void on_conn_end(struct flow_table *t, const struct ev_end *e)
 	if (!c)
 		return;
 	for (int dir = 0; dir < 2 && c->state && !err; dir++)
-		err = conn_hole(t, c, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
+		err = !c->seen[dir] ? 0 : conn_hole(t, c, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
 	if (c->state && !err)
 		err = c->proto->end(c->state, &c->flow, end_of(e), e->h.ts, &t->sink);
 	if (err)

@@ -14,6 +14,7 @@ static __always_inline void see_gap(struct tcp_sock *tp, struct sonde_conn *c, _
 	/* one may be urgent data; more than half the space: another thread was faster, not a gap */
 	if (c->tcp_seq[dir] && missed > 1 && missed < (1U << 31)) {
 		c->pos[dir] += missed;
+		c->flags |= CONN_UNSEEN;
 		stat_add(STAT_SPLICED_BYTES, missed);
 		proc_flag(c->tgid, PROC_SPLICED);
 	}

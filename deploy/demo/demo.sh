@@ -97,4 +97,7 @@ sed -n 's/^http_\(server\|client\)_request_duration_seconds_count{\(.*\)} \([0-9
 	       if (name == "visitor") seen += n }
 	     END { print seen + 0 >"/dev/stderr" }' 2>"$work/seen" | sort
 echo
-echo "The visitor made $(cat "$work/made" 2>/dev/null || echo '?') requests; sonde counted $(cat "$work/seen") of its."
+made=$(cat "$work/made" 2>/dev/null || echo '?')
+seen=$(cat "$work/seen")
+echo "The visitor made $made requests; sonde counted $seen of its."
+[ "$made" = "$seen" ]

@@ -517,7 +517,8 @@ static int to_receiver(void *ctx, const struct ev_hdr *rec, __u64 size)
 {
 	struct pipe *p = ctx;
 
-	bool refused = p->drop && rec->kind == EV_DATA && !rng_below(&p->rng, p->drop);
+	/* the very first bytes come through: before them nobody knows that this is a connection with HTTP */
+	bool refused = p->drop && rec->kind == EV_DATA && p->r.records && !rng_below(&p->rng, p->drop);
 
 	if (getenv("VERBOSE") && rec->kind == EV_DATA) {
 		const struct ev_data *e = (const void *)rec;
