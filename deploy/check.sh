@@ -76,6 +76,14 @@ else
 	skip "manifest" "$why"
 	skip "image" "$why"
 fi
+if [ -x "$build/sonde" ]; then
+	sed -n '/^  sonde\.yaml: |/,/^---/s/^    //p' deploy/kubernetes/daemonset.yaml >"$work/sonde.yaml"
+	check "manifest: its sonde.yaml has something in it" grep -q '^[a-z]' "$work/sonde.yaml"
+	check "manifest: its sonde.yaml" "$build/sonde" check-config --config.file="$work/sonde.yaml"
+	check "example: deploy/sonde.yaml" "$build/sonde" check-config --config.file=deploy/sonde.yaml
+else
+	skip "configuration in the manifest" "$build/sonde is not built"
+fi
 if command -v shellcheck >/dev/null; then
 	check "shell: shellcheck" shellcheck deploy/deps.sh deploy/docs.sh deploy/check.sh deploy/demo/demo.sh .ci/run
 else

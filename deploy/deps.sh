@@ -33,6 +33,7 @@ need bpftool a_bpftool
 need pkg-config has pkg-config
 need protobuf-c-compiler has protoc-c
 need python3 has python3
+need python3-venv python3 -c "import ensurepip"
 need libbpf-dev lib libbpf
 need libelf-dev lib libelf
 need zlib1g-dev lib zlib

@@ -25,6 +25,7 @@
 
 #define CONNECTIONS_MAX 128u
 #define CONNECTION_MEMORY ((size_t)16 << 10)
+#define SEND_BUFFER (128 << 10)
 #define TEXT_MAX ((size_t)256 << 20)
 #define TYPE_TEXT "text/plain; charset=utf-8"
 #ifndef SILENT_SECONDS
@@ -140,9 +141,14 @@ static void serve(struct exporter *e, struct scrape *list)
 /* Its own thread closes the descriptor, behind on_connection(): under the lock it is the client's still. */
 static void close_late(struct exporter *e, uint64_t now)
 {
+	/* a reset: what the client has not taken yet is not kept for it either */
+	const struct linger reset = { .l_onoff = 1 };
+
 	for (struct client *c = e->clients; c; c = c->next) {
-		if (now - c->since_ns > REQUEST_SECONDS * NSEC_PER_SEC)
-			shutdown(c->fd, SHUT_RDWR);
+		if (now - c->since_ns <= REQUEST_SECONDS * NSEC_PER_SEC)
+			continue;
+		setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		shutdown(c->fd, SHUT_RDWR);
 	}
 }
 
@@ -409,6 +415,8 @@ static int start_daemon(struct exporter *e, const char *address)
 
 	if (fd < 0)
 		return fd;
+	/* each connection inherits it: what the kernel holds for a client that does not read */
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){ SEND_BUFFER }, sizeof(int));
 	d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
 			     e, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
 			     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, SILENT_SECONDS,

@@ -27,7 +27,7 @@ struct conn {
 	uint16_t flags; /* enum sonde_conn_flags */
 	bool seen[2];	/* a record of this direction came, or its beginning is known */
 	bool unknown;	/* bytes are ignored from here on */
-	bool live;	/* mark of the sweep */
+	bool live;	/* mark of the sweep; a new connection is */
 };
 
 struct flow_table {
@@ -272,6 +272,7 @@ static void on_conn(struct flow_table *t, const struct ev_conn *e)
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return;
+	c->live = true;
 	c->flow.id = e->conn;
 	c->flow.from_start = e->flags & CONN_FROM_START;
 	c->flags = e->flags;
@@ -487,10 +488,14 @@ static void sweep(struct flow_table *t, uint64_t now_ns)
 	uint64_t *ids = NULL;
 	size_t n_ids;
 
-	if (!t->r.capture || capture_live_conns(t->r.capture, &ids, &n_ids))
+	if (!t->r.capture)
 		return;
 	hmap_each(n, &t->conns)
 		container_of(n, struct conn, node)->live = false;
+	if (capture_live_conns(t->r.capture, &ids, &n_ids))
+		return;
+	/* the last bytes of those that are gone may still be in the ring */
+	capture_consume(t->r.capture);
 	for (size_t i = 0; i < n_ids; i++) {
 		struct conn *c = conn_find(t, ids[i]);
 

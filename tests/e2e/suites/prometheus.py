@@ -118,6 +118,8 @@ def scenario(options):
         names = [{"python": "threads", "node": "matrix-node", "go": "goserver"}[s.name] for s in servers]
         group.start_sonde()
         prometheus = Prometheus(group.work, group.sonde.port)
+        # its discovery takes five seconds to hand the target over
+        wait_for(lambda: prometheus.query('up{job="sonde"} == 1'), 20, "first scrape")
         mark = new_mark("prometheus")
         before = group.before()
         seconds = 9 if options.quick else 12

@@ -78,7 +78,7 @@ def load(group, server, conns, requests, target):
     return truth
 
 
-def moved(before, after, name, port=None):
+def moved(before, after, name):
     return after.sum(name + "_sum") - before.sum(name + "_sum"), int(after.sum(name + "_count") - before.sum(name + "_count"))
 
 
@@ -135,10 +135,10 @@ def by_lines(group, server, conns, requests):
     summed, count = moved(before, after, WAIT)
     if count != requests or abs(summed - sum(waits)) > 1e-9 * requests + 1e-6 * sum(waits):
         raise Failed("%s: %d and %.9f s, the lines say %d and %.9f s" % (WAIT, count, summed, requests, sum(waits)))
-    series = after.get(WAIT + "_count")
-    for s in series:
-        if not s.labels.get("sonde_protocol", s.labels.get("protocol")) or not s.labels.get("http_route") or not s.labels.get("service_name"):
-            raise Failed("%s without protocol, http_route or service_name: %s" % (WAIT, s))
+    said = {(x.raw["protocol"], x.raw.get("route"), x.service) for x in lines}
+    held = {(s.labels.get("protocol"), s.labels.get("http_route"), s.labels.get("service_name")) for s in after.get(WAIT + "_count")}
+    if held != said or any(not all(k) for k in said):
+        raise Failed("%s has protocol, route, service %s, the lines have %s" % (WAIT, sorted(held), sorted(said)))
     return parts_make_the_whole(truth, sum(waits), sum(x.duration for x in lines), requests)
 
 
