@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
@@ -42,6 +43,14 @@ static bool has_function(const char *name)
 static bool probe_root(void)
 {
 	return geteuid() == 0;
+}
+
+/* PROC_PID_INIT_INO, include/linux/proc_ns.h: the kernel's half speaks of processes by their ids there. */
+static bool probe_host_pid(void)
+{
+	struct stat st;
+
+	return !stat("/proc/self/ns/pid", &st) && st.st_ino == 0xEFFFFFFC;
 }
 
 static bool probe_btf(void)
@@ -95,6 +104,9 @@ static const struct {
 	bool (*probe)(void);
 } table[FEAT_MAX] = {
 	[FEAT_ROOT] = { { "root", "run as root", "", "run it with sudo, or as a privileged container", true }, probe_root },
+	[FEAT_HOST_PID] = { { "host_pid", "see the host's process ids", "",
+			      "in a container, give it the host's PID namespace (docker --pid=host, Kubernetes hostPID: true)", true },
+			    probe_host_pid },
 	[FEAT_BTF] = { { "btf", "kernel type information (/sys/kernel/btf/vmlinux)", "5.2",
 			 "the kernel must be built with CONFIG_DEBUG_INFO_BTF=y, as the big distributions' are", true },
 		       probe_btf },

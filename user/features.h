@@ -9,6 +9,7 @@
 
 enum feature {
 	FEAT_ROOT,
+	FEAT_HOST_PID,
 	FEAT_BTF,
 	FEAT_SOCK_LENGTH,
 	FEAT_SET_STATE,

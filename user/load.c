@@ -247,7 +247,7 @@ int capture_load(struct capture **ret, const struct capture_options *o)
 	err = sonde_bpf__load(c->skel);
 	if (err) {
 		log_err("the kernel refused a BPF program: %s%s", strerror(-err),
-			err == -EPERM ? ": sonde needs CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE (or root)"
+			err == -EPERM ? ": sonde needs CAP_BPF and CAP_PERFMON (or root)"
 				      : ": run with --log.level=debug for the verifier's words, and `sonde doctor`");
 		goto fail;
 	}

@@ -5,8 +5,11 @@
  */
 #include "bpf/lib/conn.h"
 
-/* The socket's own sequence numbers tell what passed unseen: splice out of a socket fires no hook. */
-static __always_inline void see_gap(struct tcp_sock *tp, struct sonde_conn *c, __u32 dir, __u32 n)
+/*
+ * The socket's own sequence numbers tell what passed unseen: splice out of a socket fires no hook.
+ * Returns where the stream stands.
+ */
+static __always_inline __u32 see_gap(struct tcp_sock *tp, struct sonde_conn *c, __u32 dir, __u32 n)
 {
 	__u32 seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
 	__u32 missed = seq - c->tcp_seq[dir] - n;
@@ -18,7 +21,7 @@ static __always_inline void see_gap(struct tcp_sock *tp, struct sonde_conn *c, _
 		stat_add(STAT_SPLICED_BYTES, missed);
 		proc_flag(c->tgid, PROC_SPLICED);
 	}
-	c->tcp_seq[dir] = seq;
+	return seq;
 }
 
 /* Whether a connection that we meet in the middle has in truth only now begun. */
@@ -72,7 +75,7 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	struct passed p = { .dir = dir, .n = ret, .wait_ns = ~0ULL };
 	struct tcp_sock *tp;
 	struct sonde_conn *c;
-	__u32 tgid;
+	__u32 tgid, seq = 0;
 
 	if (ret < 0 || flags & (MSG_OOB | MSG_ERRQUEUE) || (dir == DIR_RECV && flags & MSG_PEEK) || !sock_is_stream(sk))
 		return 0;
@@ -102,7 +105,7 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	p.now = bpf_ktime_get_ns();
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp)
-		see_gap(tp, c, dir, ret);
+		seq = see_gap(tp, c, dir, ret);
 	if (dir == DIR_RECV) {
 		p.start_ns = p.now;
 		if (c->ready_ns && c->ready_ns != ~0ULL && p.now > c->ready_ns)
@@ -115,6 +118,8 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 		c->send_ns = 0;
 	}
 	conn_bytes(sk, c, &p);
+	/* last: a FIN that is worked off on another CPU looks here for what was told */
+	c->tcp_seq[dir] = seq;
 	return 0;
 }
 

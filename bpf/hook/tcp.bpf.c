@@ -102,7 +102,7 @@ static __always_inline bool all_read(struct sock *sk, const struct sonde_conn *c
 		return false;
 	seen = c->tcp_seq[DIR_RECV];
 	if (!seen)
-		seen = tp->rcv_nxt - (__u32)tp->bytes_received + (__u32)c->pos[DIR_RECV];
+		seen = tp->rcv_nxt - (__u32)tp->bytes_received; /* nothing was told yet */
 	return tp->rcv_nxt - seen <= 1;
 }
 
