@@ -264,7 +264,12 @@ static __always_inline int classify(struct sock *sk, struct step *st)
 		return -1;
 	}
 	got = payload_copy(&st->pay, st->w, 0, want);
-	if (got > 0) {
+	if (got <= 0) {
+		/* io_uring, sendfile, a 32-bit call: what follows may be readable, but not from its start */
+		stat_add(STAT_UNREADABLE_BYTES, st->n);
+		proc_flag(c->tgid, PROC_UNREADABLE);
+		c->flags = (c->flags & ~CONN_FROM_START) | CONN_UNSEEN;
+	} else {
 		st->w->cap = got;
 		st->w->left = st->n;
 		c->proto = detect();

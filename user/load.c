@@ -560,10 +560,10 @@ void capture_procs(struct capture *c, struct capture_procs *ret)
 	}
 }
 
-void capture_ring(struct capture *c, size_t *ret_used, size_t *ret_size)
+void capture_ring(struct capture *c, size_t *ret_high, size_t *ret_size)
 {
 	*ret_size = bpf_map__max_entries(c->skel->maps.ring);
-	*ret_used = 0; /* read to its end on every turn: what is unread now is less than a turn's worth */
+	*ret_high = __atomic_exchange_n(&c->skel->bss->live.ring_high, 0, __ATOMIC_RELAXED);
 }
 
 int capture_live_conns(struct capture *c, uint64_t **ret_ids, size_t *ret_n)

@@ -53,8 +53,8 @@ struct capture_procs {
 	size_t tls, spliced, unreadable, total, budget;
 };
 void capture_procs(struct capture *c, struct capture_procs *ret);
-/* Bytes unread in the data ring, and its size. */
-void capture_ring(struct capture *c, size_t *ret_used, size_t *ret_size);
+/* The most bytes that were unread in the data ring since the last call, and its size. */
+void capture_ring(struct capture *c, size_t *ret_high, size_t *ret_size);
 /* The live connections' ids, in `ids` (uint64_t[], grown); -ENOTSUP when there is no iterator. */
 int capture_live_conns(struct capture *c, uint64_t **ret_ids, size_t *ret_n);
 /* Runs that the kernel left out because a program was already running on that CPU. */

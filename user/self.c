@@ -28,6 +28,7 @@ INST(i_run_seconds, "sonde.bpf.program.run", "s", INST_COUNTER, "Time spent in B
 INST(i_runs, "sonde.bpf.program.runs", "", INST_COUNTER, "Runs of BPF programs, extrapolated from a sample.");
 INST(i_misses, "sonde.bpf.recursion.misses", "", INST_COUNTER, "Runs that the kernel left out because the program was already running on that CPU.");
 INST(i_ring, "sonde.ring.size", "By", INST_GAUGE, "Size of the data ring.");
+INST(i_ring_high, "sonde.ring.high.water", "By", INST_GAUGE, "Most bytes that were unread in the data ring since the last snapshot.");
 INST(i_maps, "sonde.bpf.map.memory", "By", INST_GAUGE, "Kernel memory of the BPF maps.");
 INST(i_table, "sonde.table.entries", "", INST_GAUGE, "Entries of a table.");
 INST(i_limit, "sonde.table.limit", "", INST_GAUGE, "The budget of a table.");
@@ -113,7 +114,7 @@ static void update_processes(const struct self_sources *s, uint64_t now)
 	set(s, &i_processes, "state", "unjudged", NULL, NULL, p.verdict[VERDICT_PENDING], now);
 	set(s, &i_processes, "state", "tls_not_readable", NULL, NULL, p.tls, now);
 	set(s, &i_processes, "state", "splice_not_readable", NULL, NULL, p.spliced, now);
-	set(s, &i_processes, "state", "memory_not_readable", NULL, NULL, p.unreadable, now);
+	set(s, &i_processes, "state", "not_readable", NULL, NULL, p.unreadable, now);
 	set(s, &i_table, "table", "kernel_processes", NULL, NULL, p.total, now);
 	set(s, &i_limit, "table", "kernel_processes", NULL, NULL, p.budget, now);
 }
@@ -127,7 +128,7 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	struct metrics_stats m;
 	struct traces_stats t;
 	struct flow_stats f;
-	size_t used, size;
+	size_t high, size;
 
 	flow_get_stats(s->flow, &f);
 	metrics_get_stats(s->metrics, &m);
@@ -145,8 +146,9 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	set(s, &i_refused, "table", "processes", NULL, NULL, processes_refused(s->processes), now);
 	set(s, &i_overflow, NULL, NULL, NULL, NULL, m.overflowed, now);
 	set(s, &i_untimed, NULL, NULL, NULL, NULL, m.untimed, now);
-	capture_ring(s->capture, &used, &size);
+	capture_ring(s->capture, &high, &size);
 	set(s, &i_ring, NULL, NULL, NULL, NULL, size, now);
+	set(s, &i_ring_high, NULL, NULL, NULL, NULL, high, now);
 	if (s->traces) {
 		traces_get_stats(s->traces, &t);
 		set(s, &i_spans, "outcome", "made", NULL, NULL, t.made, now);

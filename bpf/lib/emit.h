@@ -21,6 +21,8 @@ static __always_inline int emit(void *rec, __u64 size, __u32 stat)
 	__u64 unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
+	if (unread > live.ring_high)
+		live.ring_high = unread;
 	if (unread < settings.force_wakeup_bytes && unread + size >= settings.force_wakeup_bytes)
 		flags = BPF_RB_FORCE_WAKEUP;
 	if (bpf_ringbuf_output(&ring, rec, size, flags)) {

@@ -64,6 +64,7 @@ struct sonde_live {
 	__u32 rules_gen; /* of the rules: a verdict of an older one is made anew */
 	__u32 conn_gen;	 /* verdicts that connections remember are asked for again when it moves */
 	__u32 need_user; /* some rule needs user space: new processes are unread until judged */
+	__u32 ring_high; /* most bytes that were unread in the data ring, since user space last set it to 0 */
 	__u32 has_rules;
 	__u32 has_port_rules;
 	__u32 has_include;

@@ -31,6 +31,8 @@ class Server:
     features = ALL
     #: one of another kind of socket: runs only what its features name
     variant = False
+    #: scenarios in which the server's own calls cannot all be read, and why: made = reported + lost is asked
+    unreadable = {}
     #: why a feature is not there, for the summary
     absent = {}
     #: seconds of the log's clock step; 0: handler stamps in nanoseconds

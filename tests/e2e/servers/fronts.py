@@ -141,6 +141,7 @@ class Lighttpd(Front):
     name = "lighttpd"
     binary = "lighttpd"
     package = "lighttpd"
+    unreadable = {"chunked": "passes chunk framing on by sendfile, from a temporary file: no hook sees those bytes"}
 
     def argv(self, work):
         conf = """

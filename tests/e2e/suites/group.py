@@ -28,6 +28,7 @@ class Group:
         self.sonde = None
         self.made = {"server": 0, "client": 0}
         self.servers, self.marks = [], []
+        self.lost = 0  # of what cannot be read, compared in its cell
 
     def start_sonde(self, args=(), env=None, scopes=None, **kw):
         if not self.options.truth_only:
@@ -50,11 +51,12 @@ class Group:
     def client(self, target, conns, **kw):
         return RawClient(target, conns, self.cgroup, self.work, **kw)
 
-    def check(self, mark, sides, before, metrics=True, flood=False):
+    def check(self, mark, sides, before, metrics=True, flood=False, unreadable=None):
         """
         Waits until sonde's calls of this mark and its metrics are what was made, for as long as it
         promises to need; then says what differs. Returns the calls. With `flood` the live view may drop
-        lines, which it counts: lines + dropped = made, and the metrics are whole in any case.
+        lines, which it counts: lines + dropped = made, and the metrics are whole in any case. At the
+        side `unreadable` (role, port) calls may be missing, if they are counted as lost.
         """
         self.marks.append(mark)
         for side in sides:
@@ -66,7 +68,7 @@ class Group:
             self.sonde.read()
             after = self.sonde.scrape()
             lines = [x for x in self.sonde.lines if mark in x.target]
-            bad = self._differences(sides, lines, before, after, metrics, flood)
+            bad = self._differences(sides, lines, before, after, metrics, flood, unreadable)
             if not bad or time.monotonic() > end:
                 break
             time.sleep(0.02)
@@ -76,21 +78,24 @@ class Group:
             raise Failed(bad)
         return lines
 
-    def _differences(self, sides, lines, before, after, metrics, flood):
+    def _differences(self, sides, lines, before, after, metrics, flood, unreadable):
         bad = []
+        made = sum(len(s.wants) for s in sides)
         for side in sides:
-            bad += compare(side, lines, flood)
+            bad += compare(side, lines, flood or (side.role, side.port) == unreadable)
         known = {(s.role, s.port) for s in sides}
         strange = [x for x in lines if (x.role, x.port) not in known]
         if strange:
             bad.append("%d calls of no side: %s" % (len(strange), strange[0].raw))
         if metrics:
-            bad += compare_metrics(sides, lines, before, after)
+            bad += compare_metrics(sides, lines, before, after, unreadable)
         lost = {k: v - losses(before).get(k, 0) for k, v in losses(after).items() if v != losses(before).get(k, 0)}
-        if lost:
+        if lost and not unreadable:
             bad.append("lost: %s" % lost)
+        if unreadable and len(lines) + sum(lost.values()) != made:
+            bad.append("%d reported and %s lost, were %d" % (len(lines), lost, made))
+        self.lost += sum(lost.values()) if unreadable and not bad else 0
         dropped = unprinted(after) - unprinted(before)
-        made = sum(len(s.wants) for s in sides)
         if dropped and not flood:
             bad.append("%d lines were dropped" % dropped)
         if flood and len(lines) + dropped != made:
@@ -108,7 +113,7 @@ class Group:
             raise Failed(wrong)
         bad = []
         made, seen = sum(self.made.values()), len(self.sonde.lines)
-        if seen + self.dropped != made:
+        if seen + self.dropped + self.lost != made:
             bad.append("%d calls in all (and %d dropped lines), were %d; of no cell: %s" % (seen, self.dropped, made, self._strangers()))
         errors = [x for x in self.sonde.proc.text(err=True, limit=100000).split("\n")
                   if "level=error" in x or "ERROR:" in x or "runtime error" in x]

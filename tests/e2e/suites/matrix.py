@@ -15,10 +15,11 @@ class Cell:
     """What a scenario is given."""
 
     def __init__(self, group, server, scenario):
-        self.group, self.server = group, server
+        self.group, self.server, self.scenario = group, server, scenario
         self.mark = new_mark("%s-%s" % (server.name, scenario))
         self.quick = group.options.quick
         self.before = group.before()
+        self.unreadable = scenario in server.unreadable
 
     def q(self, method, path, **kw):
         """A request whose repetitions have targets of their own."""
@@ -28,14 +29,20 @@ class Cell:
         return self.group.client(self.server.target, conns, **kw).result()
 
     def check(self, sides, **kw):
+        if self.unreadable:
+            kw["unreadable"] = ("server", self.server.port)
         return self.group.check(self.mark, sides, self.before, **kw)
 
     def clean(self, done):
         bad = [d for d in done if d.error or d.status is None]
         if bad:
             raise Failed("the client failed (test's own error): %s %s: %s" % (bad[0].method, bad[0].target, bad[0].error))
-        self.check(clean_sides(self.server, done, self.mark))
-        return "%d requests" % len(done)
+        sides = clean_sides(self.server, done, self.mark)
+        lines = self.check(sides)
+        if not self.unreadable or not lines:
+            return "%d requests" % len(done)
+        lost = sum(len(s.wants) for s in sides) - len(lines)
+        return "%d requests, %d not readable and counted: %s" % (len(done), lost, self.server.unreadable[self.scenario])
 
 
 def keepalive(c):
