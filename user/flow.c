@@ -68,10 +68,8 @@ static struct process *process_of(struct flow_table *t, uint32_t tgid)
 /* --- calls --- */
 
 /* Rules with a port are judged per connection: the server's port, whichever end this is. */
-static bool port_excluded(const struct flow_table *t, const struct flow *flow, const struct call *c, const struct process *p)
+static bool port_excluded(const struct flow_table *t, const struct process *p, uint16_t port)
 {
-	uint16_t port = c->role == ROLE_SERVER ? flow->local.port : flow->peer.port;
-
 	return t->r.config->n_rules && processes_judge_port(t->r.processes, p, port) == RULE_EXCLUDE;
 }
 
@@ -91,12 +89,13 @@ static bool enrich(struct flow_table *t, const struct flow *flow, struct call *c
 	struct process *p = process_of(t, c->pid);
 	const struct proto *proto = proto_table[c->proto];
 	struct str method, target;
+	uint16_t port = c->role == ROLE_SERVER ? flow->local.port : flow->peer.port;
 	int64_t status = 0;
 
 	c->conn_id = flow->id;
 	c->local = flow->local;
 	c->peer = flow->peer;
-	if (path_excluded(t, c->path) || (p && port_excluded(t, flow, c, p)))
+	if (path_excluded(t, c->path) || (p && port_excluded(t, p, port)))
 		return false;
 	if (!p)
 		return true;
@@ -249,7 +248,7 @@ static void tcp_opened_or_accepted(struct flow_table *t, struct conn *c, const s
 {
 	struct process *p = is_tcp_end(c) ? process_of(t, e->tgid) : NULL;
 
-	if (!p)
+	if (!p || port_excluded(t, p, c->flags & CONN_CLIENT ? e->rport : e->lport))
 		return;
 	c->owner = service_ref(p->service);
 	tcp_count(t, c, &tcp_active, 1);
@@ -385,7 +384,7 @@ static void on_connect_failed(struct flow_table *t, const struct ev_tcp_fail *e)
 	struct label l[2];
 	char port[8];
 
-	if (!p)
+	if (!p || port_excluded(t, p, e->rport))
 		return;
 	snprintf(port, sizeof(port), "%u", e->rport);
 	l[0] = (struct label){ "error.type", reasons[e->reason < ARRAY_SIZE(reasons) ? e->reason : 0] };

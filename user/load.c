@@ -483,12 +483,14 @@ int capture_set_rules(struct capture *c, const struct config *config)
 int capture_set_verdict(struct capture *c, __u32 tgid, enum sonde_verdict v)
 {
 	int fd = bpf_map__fd(c->skel->maps.procs);
+	bool scoped = c->settings.n_scope_cgroups || c->settings.scope_by_tree;
 	struct sonde_proc p = {};
 
 	if (bpf_map_lookup_elem(fd, &tgid, &p) && errno != ENOENT)
 		return -errno;
-	if (p.verdict == VERDICT_OUT)
-		return 0; /* the scope is the kernel's word */
+	/* the scope is the kernel's word: whom it has not met may be outside */
+	if (p.verdict == VERDICT_OUT || (scoped && !p.verdict && !(p.flags & PROC_IN_TREE)))
+		return 0;
 	p.verdict = v;
 	p.gen = c->skel->bss->live.rules_gen;
 	return bpf_map_update_elem(fd, &tgid, &p, BPF_ANY) ? -errno : 0;

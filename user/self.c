@@ -34,7 +34,6 @@ INST(i_table, "sonde.table.entries", "", INST_GAUGE, "Entries of a table.");
 INST(i_limit, "sonde.table.limit", "", INST_GAUGE, "The budget of a table.");
 INST(i_refused, "sonde.table.refused", "", INST_COUNTER, "Entries that a table's budget refused.");
 INST(i_overflow, "sonde.metrics.overflowed", "", INST_COUNTER, "Recordings that went into an overflow series.");
-INST(i_untimed, "sonde.calls.without.duration", "", INST_COUNTER, "Calls that are counted but whose duration is not known.");
 INST(i_calls, "sonde.calls", "", INST_COUNTER, "Calls reported.");
 INST(i_processes, "sonde.processes", "", INST_GAUGE, "Processes known to the kernel's half, by state.");
 INST(i_spans, "sonde.spans", "", INST_COUNTER, "What became of finished calls as spans.");
@@ -145,7 +144,6 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	set(s, &i_limit, "table", "processes", NULL, NULL, s->max_processes, now);
 	set(s, &i_refused, "table", "processes", NULL, NULL, processes_refused(s->processes), now);
 	set(s, &i_overflow, NULL, NULL, NULL, NULL, m.overflowed, now);
-	set(s, &i_untimed, NULL, NULL, NULL, NULL, m.untimed, now);
 	capture_ring(s->capture, &high, &size);
 	set(s, &i_ring, NULL, NULL, NULL, NULL, size, now);
 	set(s, &i_ring_high, NULL, NULL, NULL, NULL, high, now);

@@ -103,17 +103,17 @@ static void text(void **state)
 	c.end_ns = TIME_UNKNOWN;
 	c.n_attrs = 1;
 	c.peer = (struct net_addr){ .family = NET_INET6, .port = 443, .ip = { 0x20, 1, 0x0d, 0xb8, [15] = 1 } };
-	expect_text(&c, false, WHO " -> GET /a/b                         -    ?                        12B/1.34kB  [2001:db8::1]:443\n");
+	expect_text(&c, false, WHO " -> GET /a/b                         -    ?                      12B/1.34kB  [2001:db8::1]:443\n");
 	c.error_type = STR("peer_closed");
 	c.peer = (struct net_addr){ .family = NET_UNIX, .path = "/run/a.sock" };
-	expect_text(&c, false, WHO " -> GET /a/b                         peer_closed  ?                        12B/1.34kB  unix:/run/a.sock\n");
+	expect_text(&c, false, WHO " -> GET /a/b                         peer_closed  ?                      12B/1.34kB  unix:/run/a.sock\n");
 	c.peer.family = NET_NONE;
 	call_add_int(&c, &key_status, 200);
-	expect_text(&c, false, WHO " -> GET /a/b                         200 peer_closed  ?                        12B/1.34kB  -\n");
+	expect_text(&c, false, WHO " -> GET /a/b                         200 peer_closed  ?                      12B/1.34kB  -\n");
 	c.n_attrs = 1;
 	call_add_int(&c, &key_status, 503);
 	c.error_type = (struct str){ "5039", 3 }; /* not terminated behind its length */
-	expect_text(&c, false, WHO " -> GET /a/b                         503  ?                        12B/1.34kB  -\n");
+	expect_text(&c, false, WHO " -> GET /a/b                         503  ?                      12B/1.34kB  -\n");
 }
 
 static void colours(void **state)
