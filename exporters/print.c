@@ -15,15 +15,15 @@
 #include "user/base/log.h"
 
 #define BUFFER_MAX ((size_t)1 << 20)
-#define FLUSH_US 20000 /* between two writes; the first line after a pause leaves at once */
+#define FLUSH_US   20000 /* between two writes; the first line after a pause leaves at once */
 
 struct exporter {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
-	struct buf lines;	       /* under lock, like all below */
-	uint64_t held;		       /* lines in it */
-	uint64_t unsaid;	       /* dropped, and nobody was told yet */
+	struct buf lines; /* under lock, like all below */
+	uint64_t held;	  /* lines in it */
+	uint64_t unsaid;  /* dropped, and nobody was told yet */
 	uint64_t sent, failed, dropped;
 	bool stopping;
 	bool json, colour; /* fixed */
@@ -69,9 +69,11 @@ static bool write_all(const char *p, size_t n)
 static void say_dropped(struct exporter *e)
 {
 	if (e->unsaid && e->json)
-		log_warn("%llu lines dropped: the reader of standard output is too slow", (unsigned long long)e->unsaid);
+		log_warn_limited("%llu lines dropped: the reader of standard output is too slow",
+				 (unsigned long long)e->unsaid);
 	else if (e->unsaid)
-		buf_printf(&e->lines, "… %llu lines dropped: the terminal is too slow\n", (unsigned long long)e->unsaid);
+		buf_printf(&e->lines, "… %llu lines dropped: the terminal is too slow\n",
+			   (unsigned long long)e->unsaid);
 	e->unsaid = 0;
 }
 
@@ -219,7 +221,7 @@ static size_t print_stats(struct exporter *e, struct exporter_stats out[EXPORTER
 
 static void print_stop(struct exporter *e, uint64_t deadline_ns)
 {
-	struct timespec until = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
+	struct timespec until = {(time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC)};
 
 	pthread_mutex_lock(&e->lock);
 	e->stopping = true;

@@ -23,11 +23,11 @@
 #include "user/base/clock.h"
 #include "user/base/log.h"
 
-#define CONNECTIONS_MAX 128u
+#define CONNECTIONS_MAX	  128u
 #define CONNECTION_MEMORY ((size_t)16 << 10)
-#define SEND_BUFFER (128 << 10)
-#define TEXT_MAX ((size_t)256 << 20)
-#define TYPE_TEXT "text/plain; charset=utf-8"
+#define SEND_BUFFER	  (128 << 10)
+#define TEXT_MAX	  ((size_t)256 << 20)
+#define TYPE_TEXT	  "text/plain; charset=utf-8"
 #ifndef SILENT_SECONDS
 #define SILENT_SECONDS 10u /* without a byte */
 #endif
@@ -63,10 +63,10 @@ struct exporter {
 	bool working;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
-	bool stopping;			 /* under lock */
-	struct scrape *first, **last;	 /* under lock: scrapes that wait for the worker */
-	int64_t open;			 /* under lock: scrapes from their head to their last byte */
-	struct client *clients;		 /* under lock */
+	bool stopping;		      /* under lock */
+	struct scrape *first, **last; /* under lock: scrapes that wait for the worker */
+	int64_t open;		      /* under lock: scrapes from their head to their last byte */
+	struct client *clients;	      /* under lock */
 	atomic_ullong sent, failed, dropped;
 };
 
@@ -77,7 +77,7 @@ static struct scrape no_scrape;
 
 static int gzip_buf(struct buf *b)
 {
-	z_stream z = { .next_in = (Bytef *)b->data, .avail_in = (uInt)b->len };
+	z_stream z = {.next_in = (Bytef *)b->data, .avail_in = (uInt)b->len};
 	struct buf packed = BUF_INIT;
 	int end;
 
@@ -142,7 +142,7 @@ static void serve(struct exporter *e, struct scrape *list)
 static void close_late(struct exporter *e, uint64_t now)
 {
 	/* a reset: what the client has not taken yet is not kept for it either */
-	const struct linger reset = { .l_onoff = 1 };
+	const struct linger reset = {.l_onoff = 1};
 
 	for (struct client *c = e->clients; c; c = c->next) {
 		if (now - c->since_ns <= REQUEST_SECONDS * NSEC_PER_SEC)
@@ -155,7 +155,7 @@ static void close_late(struct exporter *e, uint64_t now)
 static void wait_for_work(struct exporter *e)
 {
 	uint64_t at = clock_mono_ns() + NSEC_PER_SEC;
-	struct timespec until = { (time_t)(at / NSEC_PER_SEC), (long)(at % NSEC_PER_SEC) };
+	struct timespec until = {(time_t)(at / NSEC_PER_SEC), (long)(at % NSEC_PER_SEC)};
 
 	if (e->clients)
 		pthread_cond_timedwait(&e->more, &e->lock, &until);
@@ -188,10 +188,11 @@ static void *work(void *arg)
 
 /* --- answers --- */
 
-static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type, struct buf *body, bool gzipped)
+static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type, struct buf *body,
+			      bool gzipped)
 {
-	struct MHD_Response *r =
-		MHD_create_response_from_buffer(body->len, body->data ?: "", body->data ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *r = MHD_create_response_from_buffer(
+		body->len, body->data ?: "", body->data ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
 	enum MHD_Result ret;
 
 	if (!r) {
@@ -283,9 +284,10 @@ static enum MHD_Result landing(struct exporter *e, struct MHD_Connection *c)
 {
 	struct buf b = BUF_INIT;
 
-	buf_puts(&b, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>sonde</title>"
-		     "<style>body{font:16px/1.5 system-ui,sans-serif;margin:3em auto;max-width:40em;padding:0 1em}</style>"
-		     "<h1>sonde ");
+	buf_puts(&b,
+		 "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>sonde</title>"
+		 "<style>body{font:16px/1.5 system-ui,sans-serif;margin:3em auto;max-width:40em;padding:0 1em}</style>"
+		 "<h1>sonde ");
 	put_html(&b, e->host->version);
 	buf_puts(&b, "</h1><p>Every call that the programs of this machine serve and send.</p><ul><li><a href=\"");
 	put_html(&b, e->host->config->web_path);
@@ -309,7 +311,8 @@ static enum MHD_Result route(struct exporter *e, struct MHD_Connection *c, const
 	if (strcmp(url, "/readyz"))
 		return answer_text(c, MHD_HTTP_NOT_FOUND, "not found\n");
 	ready = e->host->ready(e->host->ctx);
-	return answer_text(c, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, ready ? "ok\n" : "capture is not attached yet\n");
+	return answer_text(c, ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+			   ready ? "ok\n" : "capture is not attached yet\n");
 }
 
 /* --- libmicrohttpd's callbacks, each in the thread of its address --- */
@@ -326,14 +329,15 @@ static void touch(struct exporter *e, struct MHD_Connection *c)
 	pthread_mutex_unlock(&e->lock);
 }
 
-static void on_connection(void *ctx, struct MHD_Connection *conn, void **socket_ctx, enum MHD_ConnectionNotificationCode what)
+static void on_connection(void *ctx, struct MHD_Connection *conn, void **socket_ctx,
+			  enum MHD_ConnectionNotificationCode what)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct client *c = *socket_ctx;
 	struct exporter *e = ctx;
 
 	if (what == MHD_CONNECTION_NOTIFY_STARTED && info && (c = calloc(1, sizeof(*c)))) {
-		*c = (struct client){ .fd = info->connect_fd, .since_ns = clock_mono_ns(), .at = &e->clients };
+		*c = (struct client){.fd = info->connect_fd, .since_ns = clock_mono_ns(), .at = &e->clients};
 		*socket_ctx = c;
 		pthread_mutex_lock(&e->lock);
 		c->next = e->clients;
@@ -416,15 +420,18 @@ static int start_daemon(struct exporter *e, const char *address)
 	if (fd < 0)
 		return fd;
 	/* each connection inherits it: what the kernel holds for a client that does not read */
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){ SEND_BUFFER }, sizeof(int));
-	d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-			     e, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-			     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, SILENT_SECONDS,
-			     MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-			     e, MHD_OPTION_NOTIFY_CONNECTION, on_connection, e, MHD_OPTION_END);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER}, sizeof(int));
+	d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+			     on_request, e, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+			     MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+			     SILENT_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+			     MHD_OPTION_NOTIFY_COMPLETED, on_completed, e, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+			     e, MHD_OPTION_END);
 	if (!d) {
 		close(fd);
-		return log_err_r(-ENOMEM, "--web.listen-address=%s: the server cannot be started: memory or threads are short", address);
+		return log_err_r(-ENOMEM,
+				 "--web.listen-address=%s: the server cannot be started: memory or threads are short",
+				 address);
 	}
 	e->daemons[e->n_daemons++] = d;
 	return 0;

@@ -28,6 +28,7 @@ struct conn {
 	bool seen[2];	/* a record of this direction came, or its beginning is known */
 	bool unknown;	/* bytes are ignored from here on */
 	bool live;	/* mark of the sweep; a new connection is */
+	uint32_t tick;	/* of the last record */
 };
 
 struct flow_table {
@@ -35,7 +36,8 @@ struct flow_table {
 	struct call_sink sink;
 	struct hmap conns;
 	struct flow_stats stats;
-	uint64_t lost_ends;
+	uint64_t lost_ends, lost_records;
+	uint32_t tick, loss_tick; /* now; when records were last seen to be lost, 0: never */
 	bool need_user;
 };
 
@@ -326,9 +328,11 @@ static void on_bytes(struct flow_table *t, const struct ev_data *e, const uint8_
 		t->stats.lost_table += e->heads;
 		return;
 	}
+	c->tick = t->tick;
 	if (c->unknown)
 		return;
 	c->tgid = e->tgid;
+	c->flow.gap = e->h.flags & DATA_GAP;
 	if (!c->state) {
 		err = conn_start_proto(c, e->proto);
 		c->seen[0] = c->seen[1] = c->flow.from_start;
@@ -367,6 +371,7 @@ static void on_conn_end(struct flow_table *t, const struct ev_end *e)
 
 	if (!c)
 		return;
+	c->flow.gap = e->h.flags & DATA_GAP;
 	for (int dir = 0; dir < 2 && c->state && !err; dir++)
 		err = !c->seen[dir] ? 0 : conn_hole(t, c, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
 	if (c->state && !err)
@@ -480,6 +485,16 @@ int flow_on_control(void *table, void *data, size_t size)
 
 /* --- once a second --- */
 
+static void see_losses(struct flow_table *t)
+{
+	__u64 stats[STAT_MAX];
+
+	capture_stats(t->r.capture, stats);
+	if (stats[STAT_LOST_RECORDS] != t->lost_records)
+		t->loss_tick = t->tick;
+	t->lost_records = stats[STAT_LOST_RECORDS];
+}
+
 /* Which connections are still there? Only asked when one may have gone without a word. */
 static void sweep(struct flow_table *t, uint64_t now_ns)
 {
@@ -493,6 +508,7 @@ static void sweep(struct flow_table *t, uint64_t now_ns)
 		container_of(n, struct conn, node)->live = false;
 	if (capture_live_conns(t->r.capture, &ids, &n_ids))
 		return;
+	see_losses(t);
 	/* the last bytes of those that are gone may still be in the ring */
 	capture_consume(t->r.capture);
 	for (size_t i = 0; i < n_ids; i++) {
@@ -507,6 +523,8 @@ static void sweep(struct flow_table *t, uint64_t now_ns)
 
 		if (c->live)
 			continue;
+		/* nothing tells whether its last records were among the lost ones */
+		c->flow.gap = t->loss_tick && c->tick <= t->loss_tick;
 		if (c->state)
 			c->proto->end(c->state, &c->flow, FLOW_END_UNKNOWN, now_ns, &t->sink);
 		conn_remove(t, c);
@@ -529,6 +547,7 @@ void flow_tick(struct flow_table *t, uint64_t now_ns)
 
 	if (!t->r.capture)
 		return;
+	t->tick++;
 	capture_stats(t->r.capture, stats);
 	if (t->stats.conns_unix || stats[STAT_LOST_ENDS] != t->lost_ends)
 		sweep(t, now_ns);

@@ -4,8 +4,8 @@
  * scanned once, eight bytes at a time, for its end and for the two fields that frame a body; only a line
  * that is split between two events goes byte by byte through a small machine.
  * Bodies of known length and chunks are stepped over by arithmetic; of a chunked body only its
- * last chunk and trailers are sent, with a note that tells how much data went before
- * (NOTE_CHUNK, see user/proto/http1.c, which is the authority).
+ * last chunk and trailers are sent, with a note that tells how much data went before.
+ * Messages are numbered (bpf/shared/note.h), so that lost records cost only the messages they belong to.
  *
  * Which answers have no body depends on their requests: one bit per outstanding request
  * remembers HEAD. Where the order cannot be trusted (an answer seen before its request, more
@@ -14,11 +14,6 @@
  */
 #include "bpf/proto/proto.h"
 
-#define NOTE_CHUNK (1ULL << 63)
-/* A message begins with these bytes. */
-#define NOTE_HEAD (1ULL << 62)
-/* Bits 0–15: the request's number on this connection, or the number of the one that is answered (also by a 1xx). */
-#define NOTE_NUMBER (1ULL << 61)
 #define PARTIAL_MAX (128 << 10) /* of a longer head (or trailer) the rest is not sent */
 
 enum mode {
@@ -66,8 +61,8 @@ struct h1_dir {
 struct h1 {
 	struct h1_dir d[2];
 	__u64 no_body; /* bit n: the n-th outstanding request's answer has no body */
-	__u16 asked;	/* requests so far; wraps */
-	__u16 answered; /* may be ahead of `asked`: answers came before their requests */
+	__u32 asked;	/* requests so far; wraps */
+	__u32 answered; /* may be ahead of `asked`: answers came before their requests */
 	__u16 connect; /* so many answers until that of a CONNECT; 0: none is outstanding */
 	__u8 req_dir;
 	__u8 uncertain;
@@ -76,7 +71,7 @@ _Static_assert(sizeof(struct h1) <= CONN_PROTO_STATE, "HTTP/1 state does not fit
 
 static __always_inline __s32 outstanding(const struct h1 *h)
 {
-	return (__s16)(h->asked - h->answered);
+	return (__s32)(h->asked - h->answered);
 }
 
 /* A scan's parameters and results, in walk.tmp. */
@@ -540,7 +535,7 @@ static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_d
 	take = s->end ? s->end : w->cap;
 	if (!d->partial) {
 		w->heads = request;
-		w->note = NOTE_HEAD;
+		w->note = NOTE_HEAD | (request ? NOTE_REQUEST : 0);
 		if (!w->unseen)
 			w->note |= NOTE_NUMBER | (request ? h->asked : h->answered);
 	}
@@ -634,7 +629,7 @@ static __always_inline bool is_hex(__u8 c)
 	return (c >= '0' && c <= '9') || (low >= 'a' && low <= 'f');
 }
 
-static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
+static __always_inline __u32 walk_chunk(struct walk *w, struct h1 *h, struct h1_dir *d)
 {
 	struct chunk_line *l = (struct chunk_line *)w->tmp;
 	bool fresh = !d->digits;
@@ -645,8 +640,11 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 	l->size = fresh ? 0 : d->remaining;
 	l->ext = d->digits & EXTENSION;
 	http1_chunk_line();
-	if (fresh)
-		w->note = NOTE_CHUNK | d->body;
+	if (fresh) {
+		__u32 next = w->dir == h->req_dir ? h->asked : h->answered;
+
+		w->note = NOTE_CHUNK_MAKE(d->body, next - 1) | (w->unseen ? 0 : NOTE_NUMBER);
+	}
 	if (!l->len) {
 		n = w->cap < LINE_MAX ? w->cap : LINE_MAX;
 		d->flags = 0;
@@ -695,6 +693,7 @@ static __always_inline __u32 do_http1_walk(struct walk *w)
 	struct h1 *h = (struct h1 *)w->state;
 	struct h1_dir *d = &h->d[w->dir & 1];
 
+	w->note = NOTE_REST;
 	if ((d->mode == M_SKIP || d->mode == M_CHUNK || d->mode == M_CLOSE) && is_message_instead(w, h, d))
 		head_reset(d);
 	switch (d->mode) {
@@ -702,7 +701,7 @@ static __always_inline __u32 do_http1_walk(struct walk *w)
 	case M_CLOSE:
 		return skip_body(w, d);
 	case M_CHUNK:
-		return walk_chunk(w, d);
+		return walk_chunk(w, h, d);
 	case M_TRAIL:
 		return walk_trailer(w, d);
 	default:

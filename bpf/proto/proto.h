@@ -26,6 +26,7 @@
 #endif
 #include "bpf/shared/conn.h"
 #include "bpf/shared/event.h"
+#include "bpf/shared/note.h"
 #include "bpf/shared/protocols.h"
 
 /*
@@ -39,7 +40,7 @@
 
 struct walk {
 	__u64 state[CONN_PROTO_STATE / 8]; /* the connection's proto_state, copied in and out */
-	__u64 note;  /* out: ev_data.note of what is emitted */
+	__u64 note;  /* out: ev_data.note of what is emitted, see bpf/shared/note.h */
 	__u32 cap;
 	__u32 left;
 	__u32 dir;

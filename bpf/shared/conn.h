@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#define CONN_PROTO_STATE 64
+#define CONN_PROTO_STATE 72
 
 struct sonde_conn {
 	__u64 id;	  /* unique in this run; 0: not a connection yet (a listener) */

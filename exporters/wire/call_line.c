@@ -16,8 +16,8 @@
 
 /* Longer texts are cut for people, never for programs. */
 #define SERVICE_MAX 60
-#define METHOD_MAX 24
-#define TARGET_MAX 200
+#define METHOD_MAX  24
+#define TARGET_MAX  200
 
 void call_filter_init(struct call_filter *f)
 {
@@ -44,7 +44,7 @@ static int set_min_duration(struct call_filter *f, const char *v)
 	static const struct {
 		const char *unit;
 		double ns;
-	} units[] = { { "ns", 1 }, { "us", 1e3 }, { "µs", 1e3 }, { "ms", 1e6 }, { "s", 1e9 } };
+	} units[] = {{"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}};
 	char *end;
 	double n = strtod(v, &end);
 
@@ -98,7 +98,7 @@ struct shown {
 
 static struct shown shown_of(const struct call *c)
 {
-	struct shown s = { .ns = TIME_UNKNOWN };
+	struct shown s = {.ns = TIME_UNKNOWN};
 
 	if (proto_table[c->proto])
 		proto_table[c->proto]->summary(c, &s.method, &s.target, &s.status);
@@ -162,14 +162,14 @@ static void put_scaled(struct buf *b, uint64_t n, const char *const *units, size
 
 static void put_duration(struct buf *b, uint64_t ns)
 {
-	static const char *const units[] = { "ns", "µs", "ms", "s" };
+	static const char *const units[] = {"ns", "µs", "ms", "s"};
 
 	put_scaled(b, ns, units, ARRAY_SIZE(units));
 }
 
 static void put_size(struct buf *b, uint64_t n)
 {
-	static const char *const units[] = { "B", "kB", "MB", "GB", "TB" };
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
 
 	put_scaled(b, n, units, ARRAY_SIZE(units));
 }
@@ -184,7 +184,7 @@ static void put_cut(struct buf *b, struct str s, size_t max)
 	/* no character is that long: it is not UTF-8 */
 	if (n + 4 <= MIN(s.len, max))
 		n = MIN(s.len, max);
-	buf_escaped(b, (struct str){ s.p, n });
+	buf_escaped(b, (struct str){s.p, n});
 	if (n < s.len)
 		buf_puts(b, "…");
 }
@@ -255,11 +255,12 @@ static void put_peer(struct buf *b, const struct net_addr *a)
 static void put_who(struct buf *b, const struct call *c, uint64_t wall_ns)
 {
 	time_t sec = (time_t)(wall_ns / NSEC_PER_SEC);
-	struct tm tm = { 0 };
+	struct tm tm = {0};
 	size_t at;
 
 	localtime_r(&sec, &tm);
-	buf_printf(b, "%02d:%02d:%02d.%03u  ", tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned)(wall_ns / NSEC_PER_MSEC % 1000));
+	buf_printf(b, "%02d:%02d:%02d.%03u  ", tm.tm_hour, tm.tm_min, tm.tm_sec,
+		   (unsigned)(wall_ns / NSEC_PER_MSEC % 1000));
 	at = b->len;
 	put_cut(b, str_of(c->service ? c->service->name : "?"), SERVICE_MAX);
 	buf_printf(b, "[%u]", c->pid);
@@ -322,7 +323,8 @@ static void key_str(struct buf *b, const char *key, struct str v)
 static void key_seconds(struct buf *b, const char *key, bool known, uint64_t ns)
 {
 	if (known)
-		buf_printf(b, ",\"%s\":%llu.%09llu", key, (unsigned long long)(ns / NSEC_PER_SEC), (unsigned long long)(ns % NSEC_PER_SEC));
+		buf_printf(b, ",\"%s\":%llu.%09llu", key, (unsigned long long)(ns / NSEC_PER_SEC),
+			   (unsigned long long)(ns % NSEC_PER_SEC));
 	else
 		buf_printf(b, ",\"%s\":null", key);
 }
@@ -359,12 +361,12 @@ static void key_query(struct buf *b, const struct call *c)
 static void key_time(struct buf *b, const struct call *c, uint64_t wall_ns)
 {
 	time_t sec = (time_t)(wall_ns / NSEC_PER_SEC);
-	struct tm tm = { 0 };
+	struct tm tm = {0};
 
 	gmtime_r(&sec, &tm);
-	buf_printf(b, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%09lluZ\",\"role\":\"%s\"", tm.tm_year + 1900, tm.tm_mon + 1,
-		   tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned long long)(wall_ns % NSEC_PER_SEC),
-		   c->role == ROLE_SERVER ? "server" : "client");
+	buf_printf(b, "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%09lluZ\",\"role\":\"%s\"", tm.tm_year + 1900,
+		   tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+		   (unsigned long long)(wall_ns % NSEC_PER_SEC), c->role == ROLE_SERVER ? "server" : "client");
 }
 
 static void key_who(struct buf *b, const struct call *c)

@@ -28,9 +28,9 @@ static int split(const char *text, struct address *ret)
 
 	if (!colon || str_to_u64(str_of(colon + 1), &port) || port > UINT16_MAX)
 		return -EINVAL;
-	host = (struct str){ text, (size_t)(colon - text) };
+	host = (struct str){text, (size_t)(colon - text)};
 	if (host.len >= 2 && host.p[0] == '[' && host.p[host.len - 1] == ']')
-		host = (struct str){ host.p + 1, host.len - 2 };
+		host = (struct str){host.p + 1, host.len - 2};
 	else if (host.len && memchr(host.p, ':', host.len)) /* where does the port begin? */
 		return -EINVAL;
 	if (host.len >= sizeof(ret->host))
@@ -58,7 +58,7 @@ static int open_one(const struct addrinfo *a, bool all)
 
 static int try_family(const struct address *a, int family, int *ret_gai)
 {
-	struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
 	struct addrinfo *list = NULL;
 	int fd;
 
@@ -95,7 +95,8 @@ int listen_open(const char *text)
 
 	if (split(text, &a))
 		return log_err_r(-EINVAL,
-				 "--web.listen-address=%s: give ADDRESS:PORT, [IPV6-ADDRESS]:PORT, :PORT for all addresses, or none",
+				 "--web.listen-address=%s: give ADDRESS:PORT, [IPV6-ADDRESS]:PORT, :PORT for all "
+				 "addresses, or none",
 				 text);
 	fd = try_family(&a, *a.host ? AF_INET : AF_INET6, &gai);
 	/* a name or number that is not IPv4; or a kernel without IPv6 */

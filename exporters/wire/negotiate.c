@@ -34,7 +34,7 @@ static bool param(struct str params, struct str name, struct str *ret)
 			continue;
 		part = str_trim(part);
 		if (part.len >= 2 && part.p[0] == '"' && part.p[part.len - 1] == '"')
-			part = (struct str){ part.p + 1, part.len - 2 };
+			part = (struct str){part.p + 1, part.len - 2};
 		*ret = part;
 		return true;
 	}
@@ -49,7 +49,7 @@ static bool next(struct str *list, struct str *ret_name, struct str *ret_params)
 	if (!str_split(list, ',', &element))
 		return false;
 	*ret_params = element;
-	*ret_name = (struct str){ 0 };
+	*ret_name = (struct str){0};
 	str_split(ret_params, ';', ret_name);
 	*ret_name = str_trim(*ret_name);
 	return true;

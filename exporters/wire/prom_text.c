@@ -60,8 +60,8 @@ static const struct instrument target_info = {
 
 const char *prom_content_type(enum prom_format format)
 {
-	return format == PROM_TEXT ? "text/plain; version=0.0.4; charset=utf-8" :
-				     "application/openmetrics-text; version=1.0.0; charset=utf-8";
+	return format == PROM_TEXT ? "text/plain; version=0.0.4; charset=utf-8"
+				   : "application/openmetrics-text; version=1.0.0; charset=utf-8";
 }
 
 /* --- names --- */
@@ -72,10 +72,10 @@ static const char *unit_word(const char *unit)
 	static const struct {
 		const char *ucum, *word;
 	} units[] = {
-		{ "s", "seconds" },	 { "ms", "milliseconds" }, { "us", "microseconds" }, { "ns", "nanoseconds" },
-		{ "min", "minutes" },	 { "h", "hours" },	   { "d", "days" },	     { "By", "bytes" },
-		{ "KiBy", "kibibytes" }, { "MiBy", "mebibytes" },  { "kBy", "kilobytes" },   { "MBy", "megabytes" },
-		{ "%", "percent" },	 { "Cel", "celsius" },	   { "Hz", "hertz" },	     { "By/s", "bytes_per_second" },
+		{"s", "seconds"},      {"ms", "milliseconds"}, {"us", "microseconds"}, {"ns", "nanoseconds"},
+		{"min", "minutes"},    {"h", "hours"},	       {"d", "days"},	       {"By", "bytes"},
+		{"KiBy", "kibibytes"}, {"MiBy", "mebibytes"},  {"kBy", "kilobytes"},   {"MBy", "megabytes"},
+		{"%", "percent"},      {"Cel", "celsius"},     {"Hz", "hertz"},	       {"By/s", "bytes_per_second"},
 	};
 
 	for (size_t i = 0; unit && i < ARRAY_SIZE(units); i++) {
@@ -124,7 +124,7 @@ static void add_part(struct writer *w, const char *name, const char *value)
 	/* an empty label is no label */
 	if (!*value || w->n_parts == LABELS_MAX)
 		return;
-	*p = (struct part){ .name_at = w->names.len, .value = value, .same_as = -1 };
+	*p = (struct part){.name_at = w->names.len, .value = value, .same_as = -1};
 	if (isdigit((unsigned char)*name))
 		buf_puts(&w->names, "key_");
 	else if (name[0] == '_' && name[1] == '_') /* reserved for Prometheus itself */
@@ -177,7 +177,7 @@ static void put_label_value(struct writer *w, const char *v)
 	}
 	/* a resource may come from a program's environment: any bytes */
 	buf_clear(&w->clean);
-	buf_utf8(&w->clean, (struct str){ v, len });
+	buf_utf8(&w->clean, (struct str){v, len});
 	put_escaped(&w->labels, w->clean.data ?: "", w->clean.len, true);
 }
 
@@ -268,7 +268,7 @@ static void add_row(struct writer *w, const struct point *p, const struct instru
 		add_part(w, p->labels->l[i].name, p->labels->l[i].value);
 	for (size_t i = 0; inst == &target_info && i < p->service->n_attrs; i++)
 		add_part(w, p->service->attrs[i].name, p->service->attrs[i].value);
-	*r = (struct row){ .at = w->labels.len, .p = p };
+	*r = (struct row){.at = w->labels.len, .p = p};
 	put_parts(w, inst->kind == INST_HISTOGRAM);
 	if (w->labels.err || w->names.err)
 		return;
@@ -346,8 +346,7 @@ static void put_histogram(struct writer *w, struct str name, const struct family
 	double sum = 0;
 
 	for (size_t i = 0; i <= f->n_bounds; i++, tail += strlen(tail) + 1) {
-		row_chain(w, r, same)
-			count += same->p->hist.buckets[i];
+		row_chain(w, r, same) count += same->p->hist.buckets[i];
 		buf_str(w->out, name);
 		buf_add(w->out, "_bucket{", 8);
 		if (r->len) {
@@ -358,8 +357,7 @@ static void put_histogram(struct writer *w, struct str name, const struct family
 		buf_u64(w->out, count);
 		buf_addc(w->out, '\n');
 	}
-	row_chain(w, r, same)
-		sum += same->p->hist.sum;
+	row_chain(w, r, same) sum += same->p->hist.sum;
 	put_series(w, name, "_sum", r);
 	put_value(w->out, sum);
 	buf_addc(w->out, '\n');
@@ -376,8 +374,7 @@ static double value_of(const struct writer *w, const struct row *r, enum instrum
 		return 1;
 	if (kind == INST_GAUGE)
 		return r->p->value;
-	row_chain(w, r, same)
-		v += same->p->value;
+	row_chain(w, r, same) v += same->p->value;
 	return v;
 }
 
@@ -385,7 +382,9 @@ static void put_head(struct writer *w, const struct named *n)
 {
 	const struct instrument *inst = n->f->inst;
 	bool om = w->format == PROM_OPENMETRICS, info = om && n->base_len < strlen(n->name);
-	const char *type = inst->kind == INST_COUNTER ? "counter" : inst->kind == INST_HISTOGRAM ? "histogram" : "gauge";
+	const char *type = inst->kind == INST_COUNTER	  ? "counter"
+			   : inst->kind == INST_HISTOGRAM ? "histogram"
+							  : "gauge";
 	const char *total = inst->kind == INST_COUNTER && !om ? "_total" : "";
 	const char *unit = inst->kind == INST_INFO ? "" : unit_word(inst->unit);
 	int len = (int)n->base_len;
@@ -509,7 +508,7 @@ static int make_targets(const struct snapshot *s, const struct service *self, st
 		if (!i || by_identity(&points[i - 1], &points[i]))
 			points[kept++] = points[i];
 	}
-	*ret = (struct family){ .inst = &target_info, .points = points, .n_points = kept };
+	*ret = (struct family){.inst = &target_info, .points = points, .n_points = kept};
 	return 0;
 }
 
@@ -527,7 +526,7 @@ void prom_text_write(struct buf *b, const struct snapshot *s, const struct servi
 {
 	struct writer *w = calloc(1, sizeof(*w));
 	struct named *names = malloc((s->n_families + 1) * sizeof(*names));
-	struct family targets = { 0 };
+	struct family targets = {0};
 
 	if (!w || !names || make_targets(s, self, &targets)) {
 		b->err = b->err ?: -ENOMEM;

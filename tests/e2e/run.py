@@ -14,7 +14,7 @@ from lib import cgroup  # noqa: E402
 from lib.proc import CACHE, TOP  # noqa: E402
 from lib.report import Report  # noqa: E402
 
-SUITES = ("matrix", "negative", "hostile", "scope", "names", "prometheus", "collector", "wait", "streams", "exclude")
+SUITES = ("matrix", "negative", "hostile", "scope", "names", "prometheus", "collector", "wait", "streams", "exclude", "telemetry")
 
 
 def arguments():

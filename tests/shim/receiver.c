@@ -127,6 +127,7 @@ static void on_data(struct receiver *r, const struct ev_data *e)
 	}
 	if (r->unknown)
 		return;
+	r->flow.gap = e->h.flags & DATA_GAP;
 	if (!r->state) {
 		err = start(r, e->proto);
 		r->pos[e->dir] = r->flow.from_start ? 0 : e->pos;
@@ -151,6 +152,7 @@ static void on_conn_end(struct receiver *r, const struct ev_end *e)
 {
 	int err = 0;
 
+	r->flow.gap = e->h.flags & DATA_GAP;
 	for (int dir = 0; dir < 2 && r->state && !err; dir++)
 		err = pass_hole(r, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
 	became_unknown(r, err);

@@ -413,17 +413,15 @@ static void client_leaves(void **state)
 	expect(w, "GET", "/metrics", "", 200, METRICS);
 }
 
-/* Takes in what it was sent only when the server has given up on it. */
+/* It costs one connection and one scrape of eight, until it is given up. */
 static void never_reads(void **state)
 {
 	struct world *w = *state;
-	struct pollfd p = { .events = POLLRDHUP };
-	struct buf b;
+	int fd = dial4(w->port);
 
 	w->n_points = BIG_POINTS;
-	p.fd = dial4(w->port);
-	setsockopt(p.fd, SOL_SOCKET, SO_RCVBUF, &(int){ 4096 }, sizeof(int));
-	say(p.fd, SCRAPE);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ 4096 }, sizeof(int));
+	say(fd, SCRAPE);
 	wait_open(w, 1);
 	pthread_mutex_lock(&w->lock);
 	while (!w->asked)
@@ -433,9 +431,7 @@ static void never_reads(void **state)
 	expect(w, "GET", "/metrics", "", 200, METRICS);
 	expect(w, "GET", "/healthz", "", 200, "ok\n");
 	expect_stats(w, 1, 1, 0);
-	b = hear(p.fd);
-	assert_true(b.len < BIG_POINTS * strlen("test_events_total{number=\"00000\"} 00000\n"));
-	buf_done(&b);
+	close(fd);
 }
 
 /* Takes 200 kB a second of a text that it could have at once: never silent, and not done in time. */
@@ -449,7 +445,7 @@ static void reads_slowly(void **state)
 	ssize_t n;
 
 	w->n_points = BIG_POINTS;
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ 4096 }, sizeof(int));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){ 65536 }, sizeof(int));
 	say(fd, SCRAPE);
 	while ((n = recv(fd, part, sizeof(part), MSG_WAITALL)) > 0) {
 		got += (size_t)n;

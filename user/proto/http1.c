@@ -10,9 +10,12 @@
  * Each request whose bytes came here is reported or counted as lost, once. Requests that
  * never came here were counted by the kernel's half; answers to them are skipped silently.
  *
- * flow_data.note, the kernel half's word: bit 63 says "just before these bytes the stream stands at
- * the start of a chunk-size line, and bits 0..62 are the payload bytes of this chunked body so far".
- * It heals a hole in a chunked body; elsewhere it is not needed and not believed.
+ * The kernel half's word (bpf/shared/note.h) is believed where bytes are missing. NOTE_CHUNK heals a hole in a
+ * chunked body. NOTE_HEAD is where a message begins, and there only: `ticket` is a request of which that came
+ * and that is neither in the queue nor counted. While messages are numbered, the connection is never
+ * unsure: from the first loss on (`torn`) an answer belongs to the request of its number, and a hole costs the
+ * messages that it touches and nothing else. Without losses the order of the bytes decides: the
+ * kernel's half may take a body for a message, and its numbers are given up when they contradict.
  *
  * error.type is a closed list: the status of an answer that is an error (5xx on a server, 4xx and
  * 5xx on a client), or how the connection ended before the answer did: peer_closed, peer_reset,
@@ -23,10 +26,10 @@
  */
 #include <stdio.h>
 
+#include "bpf/shared/note.h"
 #include "user/proto/http1_head.h"
 #include "user/proto/proto.h"
 
-#define NOTE_CHUNK	(1ULL << 63)
 #define HEAD_MAX	(64 << 10)
 #define OUTSTANDING_MAX 256
 #define HELD_MAX	(256 << 10) /* bytes of outstanding requests, per connection */
@@ -80,6 +83,9 @@ struct stream {
 	bool hole_last; /* and none came since */
 	bool seen;	/* a piece or a hole came */
 	bool ended;
+	bool ticket; /* request: it is known that it began, it is neither in the queue nor counted */
+	bool gap;    /* records were lost since the last piece or hole */
+	uint32_t number;
 };
 
 /* An outstanding request. Its strings stand behind it. */
@@ -92,6 +98,7 @@ struct req {
 	uint32_t size;
 	uint16_t status; /* 0: no answer yet */
 	uint16_t port;	 /* of the Host; 0: none */
+	uint32_t number;
 	uint8_t request_minor, answer_minor;
 	uint8_t scheme;
 	bool is_head, is_connect, upgrade, expect;
@@ -125,6 +132,11 @@ struct h1 {
 	bool hole_since;    /* request bytes went missing since the last ones that came */
 	bool may_upgrade;   /* a CONNECT or Upgrade was sent: anything may follow */
 	bool peer_fin;
+	bool noted;	  /* message starts are told: there is none where none is told */
+	bool numbered;	  /* and messages are numbered */
+	bool torn;	  /* something is missing: only numbers tell what belongs together */
+	bool answers_gap; /* answers may have gone by since the last one that began */
+	uint32_t next_request, next_answer; /* numbers behind the last ones that began */
 	bool leave; /* the connection stops being HTTP */
 	char peer_text[48];
 };
@@ -386,6 +398,17 @@ static void end_call(struct cx *x, struct req *r, uint64_t end_ns, struct str er
 
 /* --- the queue of outstanding requests --- */
 
+static bool is_before(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+
+/* Answers are told by their numbers, no longer by their order. */
+static bool by_number(const struct h1 *h)
+{
+	return h->numbered && h->torn;
+}
+
 static void pop(struct h1 *h)
 {
 	struct req *r = h->first;
@@ -407,6 +430,33 @@ static void lose_call(struct cx *x, struct req *r, enum call_loss why)
 	r->lost = true;
 	drop_call(x, r);
 	lost(x, why);
+}
+
+static void lose_first(struct cx *x, enum call_loss why)
+{
+	lose_call(x, x->h->first, why);
+	pop(x->h);
+}
+
+/* A request whose head is not, or will not be, in the queue. */
+static void lose_head(struct cx *x, struct stream *s, enum call_loss why)
+{
+	if (x->h->noted && !s->ticket)
+		return;
+	s->ticket = false;
+	lost(x, why);
+}
+
+/* The first in the queue is over. */
+static void end_first(struct cx *x, uint64_t end_ns, struct str error)
+{
+	struct h1 *h = x->h;
+
+	if (h->sending == h->first && requests(h)->gap)
+		lose_call(x, h->first, CALL_LOSS_HOLE); /* how much of its body passed is not known */
+	else if (!h->first->lost)
+		end_call(x, h->first, end_ns, error);
+	pop(h);
 }
 
 /* Copies text behind a request. */
@@ -503,6 +553,7 @@ static struct req *req_new(const struct stream *s, const struct http1_head *head
 		.tid = s->tid,
 		.size = (uint32_t)size,
 		.port = port,
+		.number = s->number,
 		.request_minor = head->minor,
 		.scheme = head->scheme,
 		.is_head = head->is_head,
@@ -542,6 +593,10 @@ static void drop_park(struct h1 *h)
 /* From here on it is not known how many requests and answers went by. */
 static void set_unsure(struct h1 *h)
 {
+	if (h->numbered) {
+		h->torn = true;
+		return;
+	}
 	h->unsure = true;
 	h->exact = false;
 	h->unsure_head = false;
@@ -556,13 +611,42 @@ static void lose_request(struct cx *x, struct stream *s)
 {
 	struct h1 *h = x->h;
 
-	if (s->mode == M_HEAD && s->len) /* what is kept of a head can always be a request's */
-		lost(x, CALL_LOSS_HOLE);
+	if (h->noted ? s->ticket : s->mode == M_HEAD && s->len) /* what is kept of a head can always be a request's */
+		lose_head(x, s, CALL_LOSS_HOLE);
 	else if (s->mode != M_HEAD && h->sending)
 		lose_call(x, h->sending, CALL_LOSS_HOLE);
 	h->sending = NULL;
 	s->refusable = false;
 	search(s);
+	set_unsure(h);
+}
+
+/* The answer under way is lost; the next one's number tells which others were. */
+static void lose_answer(struct cx *x, struct stream *s, enum call_loss why)
+{
+	struct h1 *h = x->h;
+	struct req *q = s->orphan ? NULL : h->first;
+
+	if (q && (q->status || (s->mode == M_HEAD && s->len && q->number == s->number)))
+		lose_first(x, why);
+	h->torn = true;
+	h->answers_gap = true;
+	s->orphan = false;
+	search(s);
+}
+
+/* The kernel's half was mistaken, or has not seen all bytes: numbers tell nothing from here on. */
+static void stop_numbers(struct cx *x)
+{
+	struct h1 *h = x->h;
+
+	if (!h->numbered)
+		return;
+	h->numbered = false;
+	if (!h->torn)
+		return;
+	while (h->answers_gap && h->first)
+		lose_first(x, CALL_LOSS_HOLE);
 	set_unsure(h);
 }
 
@@ -581,14 +665,17 @@ static void lose_answers(struct cx *x, struct stream *s, enum call_loss why)
 	struct h1 *h = x->h;
 	const struct stream *r = requests(h);
 
+	if (h->numbered) {
+		lose_answer(x, s, why);
+		return;
+	}
 	if (h->first || h->unsure || (r->mode == M_HEAD && r->len))
 		set_unsure(h);
 	else if (role_of(h) == ROLE_CLIENT)
 		h->early_ns = known_or_late(x->in->end_ns);
 	while (h->first) {
-		lose_call(x, h->first, why);
+		lose_first(x, why);
 		why = CALL_LOSS_HOLE;
-		pop(h);
 	}
 	s->orphan = false;
 	h->overlap_maybe = false;
@@ -655,6 +742,8 @@ static bool came_late(struct h1 *h, const struct stream *s)
 	uint64_t early = h->early_ns;
 
 	h->early_ns = 0;
+	if (by_number(h))
+		return is_before(s->number, h->next_answer);
 	return early && s->start_ns <= early; /* not known: rather lost than given a wrong answer */
 }
 
@@ -681,7 +770,7 @@ static void push_request(struct cx *x, struct stream *s, const struct http1_head
 		why = CALL_LOSS_MEMORY;
 	}
 	if (!r) {
-		lost(x, why);
+		lose_head(x, s, why);
 		set_unsure(h);
 		h->exact = true;
 		h->n_unsure = 1;
@@ -692,9 +781,10 @@ static void push_request(struct cx *x, struct stream *s, const struct http1_head
 	h->may_upgrade |= r->upgrade || r->is_connect;
 	r->lost = !readable;
 	if (r->lost)
-		lost(x, CALL_LOSS_HOLE);
+		lose_head(x, s, CALL_LOSS_HOLE);
 	else
 		begin_call(x, r);
+	s->ticket = false;
 }
 
 static void request_done(struct h1 *h, struct stream *s)
@@ -718,11 +808,11 @@ static void request_head(struct cx *x, struct stream *s, const struct http1_head
 	if (h->unsure && s->may_sync)
 		in_step(h);
 	if (h->unsure) {
-		lost(x, h->exact ? CALL_LOSS_PIPELINE : CALL_LOSS_HOLE);
+		lose_head(x, s, h->exact ? CALL_LOSS_PIPELINE : CALL_LOSS_HOLE);
 		h->n_unsure++;
 		h->unsure_head |= head->is_head || head->is_connect;
 	} else if (came_late(h, s)) {
-		lost(x, CALL_LOSS_HOLE);
+		lose_head(x, s, CALL_LOSS_HOLE);
 	} else {
 		push_request(x, s, head, readable);
 	}
@@ -760,9 +850,7 @@ static void answer_done(struct cx *x, struct stream *s, uint64_t end_ns)
 	if (!h->first)
 		return;
 	switched = h->first->status == 101 || (h->first->is_connect && h->first->status / 100 == 2);
-	if (!h->first->lost)
-		end_call(x, h->first, end_ns, (struct str){0});
-	pop(h);
+	end_first(x, end_ns, (struct str){0});
 	h->synced = !h->unsure;
 	h->leave |= switched || (!h->first && requests(h)->mode == M_DEAD);
 	if (!h->first && !switched)
@@ -776,7 +864,7 @@ static void orphan_begins(struct cx *x, struct stream *s)
 	const struct stream *r = requests(h);
 
 	s->orphan = true;
-	if (h->unsure)
+	if (h->unsure || by_number(h))
 		return;
 	if (role_of(h) == ROLE_CLIENT)
 		h->early_ns = known_or_late(s->start_ns ? s->start_ns : x->in->end_ns);
@@ -796,6 +884,15 @@ static void answer_begins(struct cx *x, struct stream *s, const struct http1_hea
 	struct req *q = h->first;
 
 	s->body = 0;
+	h->answers_gap = false;
+	h->next_answer = s->number + 1;
+	if (q && h->numbered && q->number != s->number) {
+		if (h->torn) {
+			s->orphan = true;
+			return;
+		}
+		stop_numbers(x);
+	}
 	if (!q) {
 		orphan_begins(x, s);
 		return;
@@ -824,7 +921,8 @@ static void answer_head(struct cx *x, struct stream *s, const struct http1_head 
 	s->mode = M_HEAD;
 	s->last_ns = x->in->end_ns;
 	if (head->status < 200 && head->status != 101) {
-		if (head->status == 100 && h->sending && h->sending == h->first)
+		if (head->status == 100 && h->sending && h->sending == h->first &&
+		    !(by_number(h) && h->first->number != s->number))
 			r->expect = false;
 		return;
 	}
@@ -833,6 +931,12 @@ static void answer_head(struct cx *x, struct stream *s, const struct http1_head 
 	s->digits = 0;
 	if (s->orphan && head->status == 101)
 		h->leave = true;
+	if (s->orphan && by_number(h)) {
+		/* whether it has a body is not known: to the next message */
+		s->orphan = false;
+		search(s);
+		return;
+	}
 	if (!has_body(s->orphan ? NULL : h->first, head))
 		answer_done(x, s, x->in->end_ns);
 	else if (head->chunked)
@@ -856,8 +960,10 @@ static void answer_head(struct cx *x, struct stream *s, const struct http1_head 
 static void hole_stream(struct cx *x, struct stream *s, uint64_t len);
 static void piece(struct cx *x, struct stream *s);
 
-static bool must_park(const struct h1 *h)
+static bool must_park(struct h1 *h)
 {
+	if (by_number(h))
+		return h->req_dir == FLOW_SEND && h->synced && !h->first && !is_before(answers(h)->number, h->next_request);
 	return h->req_dir == FLOW_SEND && h->synced && !h->first && !h->unsure && !h->early_ns;
 }
 
@@ -944,7 +1050,7 @@ static void park_expire(struct cx *x, const struct stream *s)
 {
 	struct h1 *h = x->h;
 
-	if (!h->park_len || h->first || !s->start_ns || s->start_ns <= park_first(h).end_ns + RACE_NS)
+	if (!h->park_len || h->first || by_number(h) || !s->start_ns || s->start_ns <= park_first(h).end_ns + RACE_NS)
 		return;
 	h->synced = false;
 	replay(x);
@@ -973,6 +1079,7 @@ static void set_role(struct cx *x, uint8_t req_dir)
 	h->req_dir = req_dir;
 	if (!x->flow->from_start && !other->len)
 		other->mode = M_SEARCH;
+	h->answers_gap |= answers(h)->hole;
 	if (requests(h)->hole) {
 		set_unsure(h);
 		h->hole_since = requests(h)->hole_last;
@@ -1046,6 +1153,8 @@ static void back_to_body(struct cx *x, struct stream *s)
 
 	free_part(s);
 	s->refusable = false;
+	s->ticket = false;
+	stop_numbers(x);
 	s->mode = s->body_mode;
 	if (len && feed(x, s, buf, len))
 		x->h->leave = true;
@@ -1105,7 +1214,7 @@ static ssize_t head_too_large(struct cx *x, struct stream *s, size_t n)
 		lose_answers(x, s, CALL_LOSS_HEAD_TOO_LARGE);
 		return (ssize_t)n;
 	}
-	lost(x, CALL_LOSS_HEAD_TOO_LARGE);
+	lose_head(x, s, CALL_LOSS_HEAD_TOO_LARGE);
 	if (h->unsure && s->may_sync)
 		in_step(h);
 	if (!h->unsure && http1_request_line(s->buf, s->len, true, &head) > 0) {
@@ -1143,7 +1252,7 @@ static ssize_t no_memory(struct cx *x, struct stream *s, size_t n)
 	if (x->h->req_dir != DIR_UNKNOWN && s != requests(x->h)) {
 		lose_answers(x, s, CALL_LOSS_MEMORY);
 	} else {
-		lost(x, CALL_LOSS_MEMORY);
+		lose_head(x, s, CALL_LOSS_MEMORY);
 		search(s);
 		set_unsure(x->h);
 	}
@@ -1340,7 +1449,7 @@ static ssize_t step(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
 		s->last_ns = x->in->end_ns;
 		return (ssize_t)n;
 	case M_SEARCH:
-		if (!x->at_start)
+		if (!x->at_start || (x->h->noted && !(x->in->note & NOTE_HEAD)))
 			return (ssize_t)n;
 		s->mode = M_HEAD;
 		s->tentative = T_SEARCH;
@@ -1375,40 +1484,99 @@ static int feed(struct cx *x, struct stream *s, const uint8_t *p, size_t n)
 	return 0;
 }
 
-static void take_note(struct cx *x, struct stream *s)
+/* Behind a hole in a chunked body: do these bytes belong to it? */
+static void chunk_note(struct cx *x, struct stream *s)
 {
-	if (!(x->in->note & NOTE_CHUNK)) {
+	struct h1 *h = x->h;
+	uint64_t note = x->in->note;
+	bool same = h->numbered ? NOTE_CHUNK_NUMBER(note) == (uint16_t)s->number : !s->gap;
+
+	if (!(note & NOTE_CHUNK) || !same) {
 		lose_message(x, s);
 		return;
 	}
+	if (s == answers(h))
+		h->answers_gap = false;
 	s->mode = M_CHUNK_SIZE;
-	s->body = x->in->note & ~NOTE_CHUNK;
+	s->body = NOTE_CHUNK_BODY(note);
 	s->remaining = 0;
 	s->digits = 0;
+}
+
+/* A message begins where another is not over. */
+static void cut_message(struct cx *x, struct stream *s)
+{
+	bool none = !s->body && (s->mode == M_BODY || (s->mode == M_CHUNK_SIZE && !s->digits));
+
+	if (none && s == requests(x->h)) {
+		/* its body was refused and did not come */
+		x->h->sending = NULL;
+		s->refusable = false;
+		search(s);
+	} else {
+		lose_message(x, s);
+	}
+}
+
+/* A body may not come: after a refused 100 (Continue), or because an answer to a request not seen is one to HEAD. */
+static bool may_have_no_body(const struct stream *s)
+{
+	return (s->refusable || s->orphan) && !s->body && (s->mode == M_BODY || (s->mode == M_CHUNK_SIZE && !s->digits));
+}
+
+static void head_note(struct cx *x, struct stream *s)
+{
+	struct h1 *h = x->h;
+	uint64_t note = x->in->note;
+
+	if (s->mode == M_DEAD)
+		return;
+	if (!(note & NOTE_NUMBER))
+		stop_numbers(x);
+	if (h->req_dir != DIR_UNKNOWN && s->mode != M_SEARCH && (s->mode != M_HEAD || s->len) && !may_have_no_body(s)) {
+		if (s->mode != M_NOTE && !h->torn) {
+			stop_numbers(x); /* a body that looks like a message */
+			return;
+		}
+		cut_message(x, s);
+	}
+	s->number = NOTE_HEAD_NUMBER(note);
+	s->ticket = note & NOTE_REQUEST;
+	if (!h->numbered)
+		return;
+	if (s->ticket)
+		h->next_request = s->number + 1;
+	/* those before it were answered unseen */
+	while (by_number(h) && !s->ticket && h->first && is_before(h->first->number, s->number))
+		lose_first(x, CALL_LOSS_HOLE);
 }
 
 /* The next bytes of one direction. */
 static void piece(struct cx *x, struct stream *s)
 {
-	if (s->mode == M_NOTE)
-		take_note(x, s);
-	/*
-	 * A client whose 100 (Continue) was refused goes on with its next request, RFC 9110 10.1.1. An answer
-	 * to a request that was not seen may be one to HEAD.
-	 */
-	if ((s->refusable || s->orphan) && !s->body && (s->mode == M_BODY || (s->mode == M_CHUNK_SIZE && !s->digits))) {
+	if (x->in->note & NOTE_HEAD)
+		head_note(x, s);
+	else if (s->mode == M_NOTE)
+		chunk_note(x, s);
+	/* RFC 9110 10.1.1: a client goes on with its next request */
+	if (may_have_no_body(s) && (!x->h->noted || x->in->note & NOTE_HEAD)) {
 		s->body_mode = s->mode;
 		s->mode = M_HEAD;
 		s->tentative = T_BODY;
 	}
 	if (feed(x, s, x->in->data, x->in->len))
 		x->h->leave = true;
+	s->gap = false;
 }
 
 static void hole_in_search(struct cx *x, struct stream *s)
 {
 	struct h1 *h = x->h;
 
+	if (h->numbered) {
+		lose_message(x, s);
+		return;
+	}
 	/* joined late: what passed before is nobody's loss */
 	if (!x->flow->from_start && !s->seen && h->outstanding <= 1)
 		return;
@@ -1429,7 +1597,7 @@ static void hole_stream(struct cx *x, struct stream *s, uint64_t len)
 
 		if (s->mode == M_CHUNK_DATA && len > s->remaining) {
 			s->mode = M_NOTE;
-			return;
+			break;
 		}
 		len -= n;
 		if (s->mode == M_BODY)
@@ -1444,7 +1612,6 @@ static void hole_stream(struct cx *x, struct stream *s, uint64_t len)
 		s->body += len;
 		s->last_ns = x->in->end_ns;
 		return;
-	case M_NOTE:
 	case M_DEAD:
 		return;
 	case M_SEARCH:
@@ -1457,6 +1624,8 @@ static void hole_stream(struct cx *x, struct stream *s, uint64_t len)
 		return;
 	default:
 		s->mode = M_NOTE;
+		/* its end and more may be in it */
+		h->answers_gap |= s->gap && s == answers(h);
 	}
 }
 
@@ -1497,6 +1666,24 @@ static int verdict(struct cx *x)
 	return -EPROTO;
 }
 
+static void take_gap(struct h1 *h, const struct flow *flow)
+{
+	if (flow->gap)
+		h->s[0].gap = h->s[1].gap = h->torn = true;
+}
+
+static void first_note(struct cx *x)
+{
+	struct h1 *h = x->h;
+	uint64_t note = x->in->note;
+
+	h->noted |= !!(note & (NOTE_HEAD | NOTE_REST));
+	if (h->req_dir != DIR_UNKNOWN || !(note & NOTE_HEAD) || !x->flow->from_start)
+		return;
+	h->numbered = note & NOTE_NUMBER;
+	set_role(x, note & NOTE_REQUEST ? x->in->dir : !x->in->dir);
+}
+
 static int data(void *state, const struct flow *flow, const struct flow_data *in, struct call_sink *sink)
 {
 	struct h1 *h = state;
@@ -1509,6 +1696,8 @@ static int data(void *state, const struct flow *flow, const struct flow_data *in
 		return 0;
 	if (!h->s[0].seen && !h->s[1].seen)
 		h->synced = flow->from_start;
+	take_gap(h, flow);
+	first_note(&x);
 	if (h->req_dir == DIR_UNKNOWN) {
 		piece(&x, s);
 		s->hole_last = false;
@@ -1545,11 +1734,12 @@ static int hole(void *state, const struct flow *flow, enum flow_dir dir, uint64_
 		return 0;
 	if (!h->s[0].seen && !h->s[1].seen)
 		h->synced = flow->from_start;
-	if (s->tentative == T_BODY)
+	take_gap(h, flow);
+	if (s->tentative == T_BODY && !s->ticket)
 		back_to_body(&x, s);
 	if (h->req_dir == DIR_UNKNOWN) {
-		if (s->len && http1_request_line(s->buf, s->len, false, &head) >= 0)
-			lost(&x, CALL_LOSS_HOLE);
+		if (s->ticket || (s->len && http1_request_line(s->buf, s->len, false, &head) >= 0))
+			lose_head(&x, s, CALL_LOSS_HOLE);
 		search(s);
 		s->hole = s->hole_last = flow->from_start;
 	} else if (s == answers(h)) {
@@ -1561,6 +1751,8 @@ static int hole(void *state, const struct flow *flow, enum flow_dir dir, uint64_
 	} else {
 		hole_stream(&x, s, len);
 	}
+	if (!h->park_len)
+		s->gap = false;
 	s->seen = true;
 	h->last_ns = ns;
 	return verdict(&x);
@@ -1604,10 +1796,22 @@ static void end_answers(struct cx *x, enum flow_end how, uint64_t ns)
 	if (h->first && h->first->status && !a->orphan && a->mode == M_CLOSE && ends_in_order(h, how))
 		answer_done(x, a, a->last_ns);
 	while (h->first) {
-		if (!h->first->lost)
-			end_call(x, h->first, ns, end_reason(h, how));
-		pop(h);
+		if (h->answers_gap)
+			lose_first(x, CALL_LOSS_HOLE);
+		else
+			end_first(x, ns, end_reason(h, how));
 	}
+}
+
+/* It is not known what passed last. */
+static void end_unknown(struct cx *x)
+{
+	struct h1 *h = x->h;
+
+	h->answers_gap = true;
+	for (int i = 0; i < 2; i++)
+		if (h->s[i].ticket)
+			lose_head(x, &h->s[i], CALL_LOSS_HOLE);
 }
 
 static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t ns, struct call_sink *sink)
@@ -1620,6 +1824,11 @@ static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t
 	if (h->leave)
 		return -EPROTO;
 	h->peer_fin |= how == FLOW_END_PEER_FIN;
+	take_gap(h, flow);
+	if (flow->gap && how == FLOW_END_UNKNOWN)
+		end_unknown(&x);
+	else
+		h->s[0].gap = h->s[1].gap = false; /* what is missing at the end was told */
 	if (h->req_dir != DIR_UNKNOWN && ends[!h->req_dir])
 		end_answers(&x, how, ns);
 	for (int i = 0; i < 2; i++) {

@@ -22,6 +22,7 @@ struct flow {
 	uint64_t id;
 	struct net_addr local, peer;
 	bool from_start; /* both streams are seen from their first byte */
+	bool gap;	 /* records were lost between the last call of the decoder and this one, in either direction */
 	bool tls;	 /* the bytes are plaintext of a TLS session: url.scheme is https */
 };
 
@@ -34,8 +35,7 @@ struct flow_data {
 	uint64_t wait_ns;  /* FLOW_RECV: how long the first byte had waited in the socket; WAIT_UNKNOWN */
 	uint32_t pid, tid;
 	/*
-	 * What the kernel's half says about the stream just before these bytes, by this
-	 * protocol's own convention; 0: nothing.
+	 * What the kernel's half says about these bytes, see bpf/shared/note.h; 0: nothing.
 	 */
 	uint64_t note;
 };

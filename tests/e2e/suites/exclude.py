@@ -15,6 +15,7 @@ from lib.truth import Side
 from servers.handlers import Threads
 
 from .group import Group, new_mark, wants_of
+from .streams import Stepper
 
 APP = os.path.join(HERE, "apps", "threads.py")
 
@@ -36,9 +37,15 @@ class Named(Threads):
     def start(self, cgroup, work):
         super().start(self.own_cgroup or cgroup, work)
 
+    def stop(self):
+        super().stop()
+        if self.own_cgroup:
+            self.own_cgroup.remove()
+
 
 def records(scrape):
-    return {s.labels.get("kind", ""): s.value for s in scrape.get("sonde_events_total") if s.labels.get("kind") in ("data", "connection", "conn", "end")}
+    """Of bytes that were read. A connection's life may be known before its rule is asked."""
+    return int(scrape.sum("sonde_events_total", kind="data"))
 
 
 def write_rules(group, text):
@@ -67,7 +74,7 @@ def only(group, counted, excluded):
         talk(group, s, mark + "x")
     alone = group.before()
     if records(alone) != records(before):
-        raise Failed("records came of what is excluded: %s, before %s" % (records(alone), records(before)))
+        raise Failed("records came of what is excluded: %d, before %d" % (records(alone), records(before)))
     sides = [Side("server", s.port, wants_of(talk(group, s, mark))) for s in counted]
     for s in excluded:
         talk(group, s, mark + "y")
@@ -137,18 +144,20 @@ def client_of_port(options):
 
 
 def by_cgroup(options):
-    inner = []
-
     def make(group):
-        inner.append(Cgroup(group.cgroup.path))
-        return [Named("kept")], [Named("left-out", cgroup=inner[0])]
-    try:
-        return with_rules(options, "cgroup", make, lambda c, x: rule("exclude", cgroup=inner[0].path))
-    finally:
-        # normally gone with its group's processes; a cgroup with a child cannot be removed
-        for c in inner:
-            if os.path.isdir(c.path):
-                c.remove()
+        return [Named("kept")], [Named("left-out", cgroup=Cgroup(group.cgroup.path))]
+    return with_rules(options, "cgroup", make, lambda c, x: rule("exclude", cgroup=x[0].own_cgroup.path))
+
+
+def by_port_of_cgroup(options):
+    """All conditions of a rule must hold: the same port's rule is not about another cgroup."""
+    def make(group):
+        return [Named("kept")], [Named("left-out", cgroup=Cgroup(group.cgroup.path))]
+
+    def rules(counted, excluded):
+        inner = excluded[0].own_cgroup.path
+        return rule("exclude", cgroup=inner, port=excluded[0].port) + rule("exclude", cgroup=inner, port=counted[0].port)
+    return with_rules(options, "port-cgroup", make, rules)
 
 
 def another_python(group):
@@ -171,10 +180,7 @@ def by_env(options):
 
 
 def unjudged_is_told(group, counted, excluded):
-    """
-    A program that speaks before its rule was asked: what passes meanwhile is unread and counted. A child
-    of an unjudged shell that talks at once is as early as can be; its calls are counted, unjudged or both.
-    """
+    """What passes before a rule was asked is unread, and counted."""
     scrape = group.sonde.scrape()
     if not scrape.get("sonde_events_unjudged_total"):
         raise Failed("sonde_events_unjudged_total is not there")
@@ -241,6 +247,31 @@ def early(options):
         group.close()
 
 
+def outside(options):
+    """Rules that user space judges do not widen the scope: who was there before sonde and is outside stays unread."""
+    group = Group(options, "exclude-outside")
+    server = Named("beside")
+    try:
+        server.start(None, group.work)
+        kept = group.start(Named("kept"))
+        client = Stepper(group, server, inside=False)
+        group.start_sonde([write_rules(group, rule("exclude", exe="*/nobody-has-this-name"))])
+        before = group.before()
+        for n in range(10):
+            client.do("send", "/get/2?t=outside%d" % n)
+            client.do("head")
+            client.do("read", 2)
+        client.end()
+        if records(group.before()) != records(before):
+            raise Failed("a client outside of the scope was read")
+        note = only(group, [kept], [server])
+        group.totals()
+        return note
+    finally:
+        server.stop()
+        group.close()
+
+
 def include_port(options):
     return with_rules(options, "include-port", two, lambda c, x: rule("include", port=c[0].port))
 
@@ -266,8 +297,8 @@ def first_match(options):
 
 
 def run(report, options):
-    cells = [("uid", by_uid), ("port", by_port), ("port-client", client_of_port), ("cgroup", by_cgroup), ("exe", by_exe), ("env", by_env),
-             ("later", started_later), ("early", early), ("include-port", include_port), ("include-uid", include_uid),
+    cells = [("uid", by_uid), ("port", by_port), ("port-client", client_of_port), ("cgroup", by_cgroup), ("port-cgroup", by_port_of_cgroup), ("exe", by_exe), ("env", by_env),
+             ("later", started_later), ("early", early), ("outside", outside), ("include-port", include_port), ("include-uid", include_uid),
              ("include-exe", include_exe), ("first-match", first_match)]
     if options.truth_only:
         return

@@ -3,8 +3,8 @@
 Long answers and idle connections: one call, counted when it ends, active meanwhile, and told within a second
 of its last byte although the connection stays.
 """
+import itertools
 import os
-import subprocess
 import sys
 import time
 
@@ -15,6 +15,7 @@ from servers.base import Server
 
 from .group import Group, new_mark
 
+_numbers = itertools.count(1)
 LATEST = 1.5  # a second, and what the tick and this test's own looking take
 HALF = 1000000
 
@@ -44,12 +45,12 @@ class Streams(Server):
 class Stepper:
     """clients/steps.py, driven from here."""
 
-    def __init__(self, group, server, number=[0]):
-        number[0] += 1
+    def __init__(self, group, server, inside=True):
         read, self.write = os.pipe()
         with os.fdopen(read) as stdin:
             self.proc = Process([sys.executable, "-S", "-E", os.path.join(HERE, "clients", "steps.py"), server.where],
-                                "steps-%d" % number[0], group.work, cgroup=group.cgroup, stdin=stdin)
+                                "steps-%d" % next(_numbers), group.work, cgroup=group.cgroup if inside else None,
+                                stdin=stdin)
         self.seen = 0
         self._answer("connect")
 
