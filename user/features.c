@@ -89,6 +89,11 @@ static bool probe_send_start(void)
 	return has_tracepoint("tcp_sendmsg_locked");
 }
 
+static bool probe_splice(void)
+{
+	return has_tracepoint("tcp_rcv_space_adjust");
+}
+
 static bool probe_iter_listeners(void)
 {
 	return has_function("bpf_iter_task_file");
@@ -124,6 +129,9 @@ static const struct {
 	[FEAT_SEND_START] = { { "send_start", "tracepoint tcp_sendmsg_locked", "6.16",
 				"the start of a client's request is stamped when its send returns; long sends have no time", false },
 			      probe_send_start },
+	[FEAT_SPLICE] = { { "splice", "tracepoint tcp_rcv_space_adjust", "4.16",
+			    "bytes that a program splices out of a socket are noticed late: such calls have no time", false },
+			  probe_splice },
 	[FEAT_ITER_LISTENERS] = { { "iter_listeners", "iterator over open files", "5.8",
 				    "connections accepted by servers that run already are known from their first read on", false },
 				  probe_iter_listeners },

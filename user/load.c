@@ -48,6 +48,7 @@ static const struct {
 	{ "tcp_set_state", FEAT_SET_STATE, STAGE_SOCKET },
 	{ "sock_data_ready", FEAT_DATA_READY, STAGE_SOCKET },
 	{ "sock_send_start", FEAT_SEND_START, STAGE_SOCKET },
+	{ "sock_spliced", FEAT_SPLICE, STAGE_SOCKET },
 	{ "sock_send", FEAT_SOCK_LENGTH, STAGE_SOCKET },
 	{ "sock_recv", FEAT_SOCK_LENGTH, STAGE_SOCKET },
 	{ "iter_listeners", FEAT_ITER_LISTENERS, STAGE_ITER },

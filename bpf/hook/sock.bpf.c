@@ -6,8 +6,7 @@
 #include "bpf/lib/conn.h"
 
 /*
- * The socket's own sequence numbers tell what passed unseen: splice out of a socket fires no hook.
- * Returns where the stream stands.
+ * The socket's own sequence numbers tell what passed unseen. Returns where the stream stands.
  */
 static __always_inline __u32 see_gap(struct tcp_sock *tp, struct sonde_conn *c, __u32 dir, __u32 n)
 {
@@ -17,7 +16,8 @@ static __always_inline __u32 see_gap(struct tcp_sock *tp, struct sonde_conn *c, 
 	/* one may be urgent data; more than half the space: another thread was faster, not a gap */
 	if (c->tcp_seq[dir] && missed > 1 && missed < (1U << 31)) {
 		c->pos[dir] += missed;
-		c->flags |= CONN_UNSEEN;
+		/* when they passed is not known either */
+		c->flags |= CONN_UNSEEN | CONN_GAP;
 		stat_add(STAT_SPLICED_BYTES, missed);
 		proc_flag(c->tgid, PROC_SPLICED);
 	}
@@ -155,6 +155,31 @@ int BPF_PROG(sock_data_ready, struct sock *sk)
 	if (c && !c->ready_ns && !(c->flags & (CONN_IGNORED | CONN_LISTENER)))
 		c->ready_ns = bpf_ktime_get_ns();
 	run_end(RUN_DATA_READY, t);
+	return 0;
+}
+
+/*
+ * splice() out of a socket fires no sock_recv_length; it ends here, like every other read of a
+ * TCP socket. Its bytes go to a pipe and cannot be read, but a body's need not be.
+ */
+SEC("?tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(sock_spliced, struct sock *sk)
+{
+	struct syscall_regs regs;
+	struct sonde_conn *c;
+	struct tcp_sock *tp;
+	__u32 n;
+
+	syscall_regs_get(bpf_get_current_task_btf(), &regs);
+	if (regs.nr != NR_splice)
+		return 0;
+	c = conn_of(sk);
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (!c || !tp || !c->tcp_seq[DIR_RECV] || c->flags & CONN_IGNORED)
+		return 0;
+	n = tp->copied_seq - c->tcp_seq[DIR_RECV];
+	if (n && n < (1U << 31))
+		moved(sk, n, 0, DIR_RECV);
 	return 0;
 }
 

@@ -43,6 +43,7 @@
 #define NR_recvfrom 45
 #define NR_sendmsg 46
 #define NR_recvmsg 47
+#define NR_splice 275
 #define NR_recvmmsg 299
 #define NR_sendmmsg 307
 #define NR_preadv2 327

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /*
  * HTTP/1.0 and 1.1 (RFC 9112), the kernel's half: sends heads, leaves bodies out. A head is
- * scanned once, eight bytes at a time, for its end and for the two fields that frame a body; only a line
+ * scanned once, eight bytes at a time, for its end and for the three fields that frame a body; only a line
  * that is split between two events goes byte by byte through a small machine.
  * Bodies of known length and chunks are stepped over by arithmetic; of a chunked body only its
  * last chunk and trailers are sent, with a note that tells how much data went before.
@@ -30,6 +30,7 @@ enum dir_flags {
 	F_NO_BODY = 1 << 2, /* 1xx, 204, 304, answer to HEAD */
 	F_SWITCH = 1 << 3,  /* after this head: not HTTP any longer */
 	F_MAYBE = 1 << 4,   /* no byte of the body has passed yet: it may not be there */
+	F_EXPECT = 1 << 5,  /* a request whose body may be refused */
 };
 
 /* Where in a head's line an event ended. Between the named values: so many bytes of the field's name fit. */
@@ -41,6 +42,7 @@ enum line {
 	L_CODING_VALUE,
 	L_LENGTH = 32,
 	L_CODING = 64,
+	L_EXPECT = 96,
 };
 #define FIELD_MAX 32
 
@@ -77,7 +79,7 @@ static __always_inline __s32 outstanding(const struct h1 *h)
 /* A scan's parameters and results, in walk.tmp. */
 struct scan {
 	__u64 length;	  /* in, out: Content-Length */
-	__u32 flags;	  /* out: F_LENGTH, F_CHUNKED */
+	__u32 flags;	  /* out: F_LENGTH, F_CHUNKED, F_EXPECT */
 	__u32 line;	  /* in, out: enum line */
 	__u32 first_only; /* in: the first line's end is all that is wanted */
 	__u32 end;	  /* out: length of the head; 0: not ended */
@@ -135,7 +137,7 @@ __u32 http1_line_at(__u32 pos)
 		return 1;
 	}
 	c |= 0x20;
-	if (c != 'c' && c != 't')
+	if (c != 'c' && c != 't' && c != 'e')
 		return 0;
 	w = word_at(p) | LOWER;
 	if (w == word('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
@@ -161,16 +163,18 @@ __u32 http1_line_at(__u32 pos)
 		if ((word_at(p + 8) | LOWER) == word('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && (p[16] | 0x20) == 'g' &&
 		    p[17] == ':')
 			s->flags |= F_CHUNKED;
+	} else if ((w & 0x00ffffffffffffffULL) == (word('e', 'x', 'p', 'e', 'c', 't', ':', 0)) && pos + 7 <= wk->cap) {
+		s->flags |= F_EXPECT;
 	}
 	return 0;
 }
 
-static const char fields[2][FIELD_MAX] = { "content-length:", "transfer-encoding:" };
+static const char fields[4][FIELD_MAX] = { "", "content-length:", "transfer-encoding:", "expect:" };
 
-/* One byte of a split line that began as L_LENGTH or L_CODING; returns the new state. */
+/* One byte of a split line that began as L_LENGTH, L_CODING or L_EXPECT; returns the new state. */
 static __always_inline __u32 name_step(__u32 line, __u8 c, struct scan *s)
 {
-	const char *field = fields[line >= L_CODING];
+	const char *field = fields[line / FIELD_MAX & 3];
 	__u32 k = line & (FIELD_MAX - 1);
 
 	/* '-' and ':' have this bit set already */
@@ -179,7 +183,7 @@ static __always_inline __u32 name_step(__u32 line, __u8 c, struct scan *s)
 	if (c != ':')
 		return line + 1;
 	if (line >= L_CODING) {
-		s->flags |= F_CHUNKED;
+		s->flags |= line >= L_EXPECT ? F_EXPECT : F_CHUNKED;
 		return L_OTHER;
 	}
 	s->flags |= F_LENGTH;
@@ -194,6 +198,17 @@ static __always_inline __u32 value_step(__u8 c, struct scan *s)
 	else if (c != ' ' && c != '\t')
 		return L_OTHER;
 	return L_LENGTH_VALUE;
+}
+
+static __always_inline __u32 line_starts(__u8 c)
+{
+	switch (c | 0x20) {
+	case '\r' | 0x20: return c == '\r' ? L_CR : L_OTHER;
+	case 'c': return L_LENGTH + 1;
+	case 't': return L_CODING + 1;
+	case 'e': return L_EXPECT + 1;
+	}
+	return L_OTHER;
 }
 
 static int line_step(__u32 i, void *unused)
@@ -216,7 +231,7 @@ static int line_step(__u32 i, void *unused)
 		return 1;
 	}
 	if (s->line == L_START)
-		s->line = c == '\r' ? L_CR : (c | 0x20) == 'c' ? L_LENGTH + 1 : (c | 0x20) == 't' ? L_CODING + 1 : L_OTHER;
+		s->line = line_starts(c);
 	else if (s->line == L_LENGTH_VALUE)
 		s->line = value_step(c, s);
 	else if (s->line >= L_LENGTH)
@@ -264,7 +279,7 @@ static int scan_step(__u32 i, void *unused)
 			s->last = at + 1;
 			/* most lines are told by their first letter */
 			c = p[b + 1] | 0x20;
-			if (c != 'c' && c != 't' && c > 0x2f)
+			if (c != 'c' && c != 't' && c != 'e' && c > 0x2f)
 				continue;
 			if (http1_line_at(at + 1))
 				return 1;
@@ -487,7 +502,7 @@ static __always_inline void head_done(struct h1_dir *d, bool request)
 	} else if (!request) {
 		d->mode = M_CLOSE;
 	}
-	if (d->mode != M_HEAD)
+	if (d->mode != M_HEAD && (!request || f & F_EXPECT))
 		d->flags = F_MAYBE;
 }
 

@@ -20,8 +20,8 @@
 #define NOTE_REST (1ULL << 60)
 
 #define NOTE_REQUEST (1ULL << 32)
-#define NOTE_HEAD_NUMBER(note) ((__u32)(note))
+#define NOTE_HEAD_NUMBER(note) ((note) & 0xffffffff)
 
 #define NOTE_CHUNK_BODY(note) ((note) & ((1ULL << 44) - 1))
-#define NOTE_CHUNK_NUMBER(note) ((__u16)((note) >> 44))
-#define NOTE_CHUNK_MAKE(body, number) (NOTE_CHUNK | NOTE_REST | NOTE_CHUNK_BODY(body) | (__u64)(__u16)(number) << 44)
+#define NOTE_CHUNK_NUMBER(note) ((note) >> 44 & 0xffff)
+#define NOTE_CHUNK_MAKE(body, number) (NOTE_CHUNK | NOTE_REST | NOTE_CHUNK_BODY(body) | ((number) & 0xffff) * (1ULL << 44))

@@ -148,6 +148,13 @@ void receiver_end(struct receiver *r, enum flow_end how, uint64_t ns)
 		became_unknown(r, r->proto->end(r->state, &r->flow, how, ns, &r->sink));
 }
 
+void receiver_swept(struct receiver *r)
+{
+	r->flow.gap = true;
+	receiver_end(r, FLOW_END_UNKNOWN, 1ULL << 40);
+	forget(r);
+}
+
 static void on_conn_end(struct receiver *r, const struct ev_end *e)
 {
 	int err = 0;

@@ -39,5 +39,7 @@ void receiver_done(struct receiver *r);
 void receiver_record(struct receiver *r, const struct ev_hdr *rec);
 /* Past the kernel's half: bytes as they passed; the end. */
 void receiver_bytes(struct receiver *r, enum sonde_proto proto, int dir, const void *p, size_t n, uint64_t ns);
+/* The end was not told; records may be missing before it. */
+void receiver_swept(struct receiver *r);
 void receiver_end(struct receiver *r, enum flow_end how, uint64_t ns);
 uint64_t receiver_lost(const struct receiver *r);

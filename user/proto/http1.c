@@ -929,8 +929,11 @@ static void answer_head(struct cx *x, struct stream *s, const struct http1_head 
 	answer_begins(x, s, head);
 	s->remaining = 0;
 	s->digits = 0;
-	if (s->orphan && head->status == 101)
+	if (s->orphan && head->status == 101) {
+		if (r->ticket)
+			lose_request(x, r); /* this is its answer */
 		h->leave = true;
+	}
 	if (s->orphan && by_number(h)) {
 		/* whether it has a body is not known: to the next message */
 		s->orphan = false;
@@ -1592,6 +1595,9 @@ static void hole_stream(struct cx *x, struct stream *s, uint64_t len)
 {
 	struct h1 *h = x->h;
 
+	/* was it the body, or was that refused and messages went by? */
+	if (s == requests(h) && s->gap && (s->expect || s->refusable) && !s->body && s->mode != M_HEAD)
+		lose_request(x, s);
 	while (len && !h->leave && (s->mode == M_BODY || s->mode == M_CHUNK_DATA)) {
 		uint64_t n = MIN(len, s->remaining);
 

@@ -128,6 +128,7 @@ int main(int argc, char **argv)
 		    epoll_ctl(ep, EPOLL_CTL_ADD, conns[i].fd, &ev))
 			die("socket");
 	}
+	usleep(100000); /* the kernel switches its stamps on in a work queue */
 	for (int i = 0; i < n && n_sent < n_want; i++)
 		ask(&conns[i]);
 	while (n_done < n_want) {

@@ -4,7 +4,7 @@ An HTTP/1.1 client on a bare socket that does exactly what its plan says and sta
 with CLOCK_MONOTONIC. Run inside the test's cgroup:  python3 raw.py plan.json result.json
 
 The plan: {"target": ["127.0.0.1", 80] or "/unix.sock", "conns": [CONN...], "rate": per second or 0,
-"threads": N}; with "gate": a path, connections stop after their first request, the file GATE.ready
+"threads": N, "cpu": N}; with "gate": a path, connections stop after their first request, the file GATE.ready
 is made, and all go on once GATE.go is there. CONN: {"requests": [REQ...], "pipeline": depth,
 "split": bytes per write}. REQ: {"m": method, "t": target, "h": {header: value}, "body": bytes,
 "chunked": bool, "expect": bool, "abort": "sent" | "head" | "after", "wait": seconds, "n": repeat,
@@ -294,6 +294,8 @@ def in_threads(jobs):
 def main():
     with open(sys.argv[1]) as f:
         plan = json.load(f)
+    if "cpu" in plan:
+        os.sched_setaffinity(0, {plan["cpu"]})
     out = []
     pacer = Pacer(plan.get("rate", 0))
     todo = collections.deque(Connection(plan["target"], c, i, pacer, out) for i, c in enumerate(plan["conns"]))

@@ -23,13 +23,14 @@ class Done:
 class RawClient:
     """Started at once; result() waits for its end."""
 
-    def __init__(self, target, conns, cgroup, work, rate=0, threads=1, gate=False, name="client", env=None):
+    def __init__(self, target, conns, cgroup, work, rate=0, threads=1, gate=False, cpu=None, name="client", env=None):
         n = next(_numbers)
         base = os.path.join(work, "%s-%d" % (name, n))
         self.result_path = base + ".result"
         self.gate = base + ".gate" if gate else None
         with open(base + ".plan", "w") as f:
-            json.dump({"target": target, "conns": conns, "rate": rate, "threads": threads, "gate": self.gate}, f)
+            plan = {"target": target, "conns": conns, "rate": rate, "threads": threads, "gate": self.gate}
+            json.dump(dict(plan, cpu=cpu) if cpu is not None else plan, f)
         self.proc = Process([sys.executable, "-S", "-E", _raw, base + ".plan", self.result_path], "%s-%d" % (name, n), work,
                             cgroup=cgroup, env=env)
 

@@ -6,6 +6,7 @@ its cell; metrics are compared by how far they moved during it.
 """
 import itertools
 import os
+import shutil
 import time
 
 from lib.cgroup import Cgroup
@@ -47,6 +48,11 @@ class Group:
         for s in self.servers:
             s.stop()
         self.cgroup.remove()
+
+    def forget(self):
+        """The outputs of a group without failures are not kept."""
+        if not self.options.keep:
+            shutil.rmtree(self.work, ignore_errors=True)
 
     def client(self, target, conns, **kw):
         return RawClient(target, conns, self.cgroup, self.work, **kw)
@@ -92,6 +98,10 @@ class Group:
         lost = {k: v - losses(before).get(k, 0) for k, v in losses(after).items() if v != losses(before).get(k, 0)}
         if lost and not unreadable:
             bad.append("lost: %s" % lost)
+            reported = sum(after.sum(n) - before.sum(n) for n in ("http_server_request_duration_seconds_count",
+                                                                  "http_client_request_duration_seconds_count"))
+            if reported + sum(lost.values()) != made:
+                bad.append("and %d made are not %d reported + %d lost" % (made, reported, sum(lost.values())))
         if unreadable and len(lines) + sum(lost.values()) != made:
             bad.append("%d reported and %s lost, were %d" % (len(lines), lost, made))
         self.lost += sum(lost.values()) if unreadable and not bad else 0
