@@ -14,7 +14,7 @@
 #include "user/base/clock.h"
 #include "user/base/log.h"
 
-#define BUFFER_MAX ((size_t)1 << 20)
+#define BUFFER_MAX ((size_t)2 << 20)
 #define FLUSH_US   20000 /* between two writes; the first line after a pause leaves at once */
 
 struct exporter {

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <cmocka.h>
 
+#include "bpf/shared/note.h"
 #include "user/base/buf.h"
 #include "user/proto/http1_head.h"
 #include "user/proto/proto.h"
@@ -18,9 +19,10 @@
 /* scripts leave their last fields out */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
-#define NOTE (1ULL << 63)
+#define NOTE NOTE_CHUNK
+#define NOTE_NTH (NOTE_HEAD | NOTE_NUMBER)
 
-enum kind { E_DATA = 1, E_HOLE, E_END };
+enum kind { E_DATA = 1, E_HOLE, E_LOST, E_END };
 
 struct ev {
 	enum kind kind;
@@ -50,6 +52,27 @@ struct ev {
 #define SN(b, n)                                                                                                       \
 	{                                                                                                              \
 		E_DATA, FLOW_SEND, b, 0, NOTE | (n), 0                                                                 \
+	}
+/* the n-th request, an answer to it, its last chunk, what begins nothing; and a hole by lost records */
+#define QUERY(n, b)                                                                                                    \
+	{                                                                                                              \
+		E_DATA, FLOW_RECV, b, 0, NOTE_NTH | NOTE_REQUEST | (n), 0                                              \
+	}
+#define REPLY(n, b)                                                                                                    \
+	{                                                                                                              \
+		E_DATA, FLOW_SEND, b, 0, NOTE_NTH | (n), 0                                                             \
+	}
+#define LAST(n, len, b)                                                                                                \
+	{                                                                                                              \
+		E_DATA, FLOW_SEND, b, 0, NOTE_NUMBER | NOTE_CHUNK_MAKE(len, n), 0                                      \
+	}
+#define REST(dir, b)                                                                                                   \
+	{                                                                                                              \
+		E_DATA, dir, b, 0, NOTE_REST, 0                                                                        \
+	}
+#define LOST(dir, n)                                                                                                   \
+	{                                                                                                              \
+		E_LOST, dir, NULL, n, 0, 0                                                                             \
 	}
 #define HR(n)                                                                                                          \
 	{                                                                                                              \
@@ -263,7 +286,8 @@ static void run(const struct script *sc, size_t step, int cut_event, size_t cut,
 		size_t len = e->len ? e->len : e->bytes ? strlen(e->bytes) : 0, at = 0;
 		uint64_t ns = (uint64_t)i + 1;
 
-		if (e->kind == E_HOLE)
+		c.flow.gap = e->kind == E_LOST;
+		if (e->kind == E_HOLE || e->kind == E_LOST)
 			c.ret = p->hole(c.state, &c.flow, e->dir, e->len, ns, &c.rec.sink);
 		else if (e->kind == E_END)
 			c.ret = p->end(c.state, &c.flow, e->how, ns, &c.rec.sink);
@@ -679,6 +703,72 @@ static void test_holes(void **state)
 	EXPECT(s);
 }
 
+/* What is lost where messages are numbered costs what it touches, and nothing else. */
+static void test_numbers(void **state)
+{
+	static const struct script s[] = {
+		{"a whole request",
+		 {QUERY(0, GET("/a")), REPLY(0, OK(0)), REPLY(1, OK(0)), LOST(FLOW_RECV, 30), QUERY(2, GET("/c")), REPLY(2, OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nS GET /c 200 5-6-6 0/0\n"},
+		{"the first request",
+		 {LOST(FLOW_RECV, 30), REPLY(0, OK(0)), QUERY(1, GET("/b")), REPLY(1, OK(0))},
+		 "S GET /b 200 3-4-4 0/0\n"},
+		{"the first half of the first head",
+		 {LOST(FLOW_RECV, 9), REST(FLOW_RECV, "GET /x HTTP/1.1\r\n\r\n"), REPLY(0, OK(0)), QUERY(1, GET("/b")), REPLY(1, OK(0))},
+		 "S GET /b 200 4-5-5 0/0\n"},
+		{"the first head's second half",
+		 {QUERY(0, "GET "), LOST(FLOW_RECV, 9), REST(FLOW_RECV, "/1.1\r\n\r\n"), REPLY(0, OK(0)), QUERY(1, GET("/b")),
+		  REPLY(1, OK(0))},
+		 "lost hole 1\nS GET /b 200 5-6-6 0/0\n"},
+		{"first half of a pipelined pair",
+		 {QUERY(0, GET("/a")), LOST(FLOW_RECV, 30), QUERY(2, GET("/c")), REPLY(0, OK(1) "x"), REPLY(1, OK(2) "xy"),
+		  REPLY(2, OK(3) "xyz")},
+		 "S GET /a 200 1-4-4 0/1\nS GET /c 200 3-6-6 0/3\n"},
+		{"an answer among others",
+		 {QUERY(0, GET("/a")), QUERY(1, GET("/b")), QUERY(2, GET("/c")), REPLY(0, OK(0)), LOST(FLOW_SEND, 40), REPLY(2, OK(0))},
+		 "S GET /a 200 1-4-4 0/0\ndrop /b\nlost hole 1\nS GET /c 200 3-6-6 0/0\n"},
+		{"numbers wrap",
+		 {QUERY(0xffffffff, GET("/a")), LOST(FLOW_RECV, 30), QUERY(1, GET("/c")), REPLY(0, OK(0)), REPLY(1, OK(0))},
+		 "drop /a\nlost hole 1\nS GET /c 200 3-5-5 0/0\n"},
+		{"the rest of a head is no message",
+		 {QUERY(0, GET("/a")), REPLY(0, "HTTP/1.1 200 OK\r\n"), LOST(FLOW_SEND, 20), REST(FLOW_SEND, OK(0)), QUERY(1, GET("/b")),
+		  REPLY(1, OK(0))},
+		 "drop /a\nlost hole 1\nS GET /b 200 5-6-6 0/0\n"},
+		{"another answer's last chunk",
+		 {QUERY(0, GET("/a") ), QUERY(1, GET("/b")), REPLY(0, OK_CHUNKED), LOST(FLOW_SEND, 400), LAST(1, 99, "0\r\n\r\n"),
+		  QUERY(2, GET("/c")), REPLY(2, OK(0))},
+		 "drop /a\nlost hole 1\ndrop /b\nlost hole 1\nS GET /c 200 6-7-7 0/0\n"},
+		{"its own last chunk",
+		 {QUERY(0, GET("/a")), REPLY(0, OK_CHUNKED), LOST(FLOW_SEND, 400), LAST(0, 99, "0\r\n\r\n")},
+		 "S GET /a 200 1-2-4 0/99\n"},
+		{"the last chunk and the end",
+		 {QUERY(0, GET("/a")), REPLY(0, OK_CHUNKED), LOST(FLOW_SEND, 400), END(LOCAL_CLOSE)},
+		 "drop /a\nlost hole 1\n"},
+		{"the last answer",
+		 {QUERY(0, GET("/a")), REPLY(0, OK(0)), QUERY(1, GET("/b")), LOST(FLOW_SEND, 40), END(PEER_RESET)},
+		 "S GET /a 200 1-2-2 0/0\ndrop /b\nlost hole 1\n"},
+		{"no answer, nothing lost before the end",
+		 {LOST(FLOW_RECV, 30), QUERY(1, GET("/b")), END(PEER_RESET)},
+		 "S GET /b 0 2-0-3 0/0 peer_reset\n"},
+		{"a refused body or a lost request",
+		 {QUERY(0, "POST /a HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 50\r\n\r\n"), REPLY(0, OK(9)),
+		  LOST(FLOW_RECV, 50), REST(FLOW_SEND, "012345678"), QUERY(2, GET("/c")), REPLY(1, OK(0)), REPLY(2, OK(0))},
+		 "drop /a\nlost hole 1\nS GET /c 200 5-7-7 0/0\n"},
+		{"bytes that nobody looked at",
+		 {QUERY(0, GET("/a")), HS(40), HR(30),
+		  {E_DATA, FLOW_RECV, GET("/b"), 0, NOTE_HEAD | NOTE_REQUEST, 0},
+		  {E_DATA, FLOW_SEND, OK(0), 0, NOTE_HEAD, 0},
+		  {E_DATA, FLOW_RECV, GET("/c"), 0, NOTE_HEAD | NOTE_REQUEST, 0},
+		  {E_DATA, FLOW_SEND, OK(0), 0, NOTE_HEAD, 0}},
+		 "drop /a\nlost hole 1\nlost hole 1\nS GET /c 200 6-7-7 0/0\n"},
+		{"numbers that contradict",
+		 {QUERY(0, GET("/a")), REPLY(1, OK(0)), QUERY(1, GET("/b")), REPLY(2, OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},
+	};
+
+	EXPECT(s);
+}
+
 static void test_late(void **state)
 {
 	static const struct script s[] = {
@@ -1035,6 +1125,8 @@ struct world {
 	uint32_t made, unseen, answered;
 	uint32_t loss; /* one record in that many */
 	bool window;   /* keeps some outstanding */
+	bool numbered; /* the kernel's half tells where messages begin */
+	bool gap;
 };
 
 static void check_pair(struct rec *r, const struct call *c)
@@ -1050,6 +1142,7 @@ static void check_pair(struct rec *r, const struct call *c)
 
 static void flush_hole(struct world *w, enum flow_dir dir)
 {
+	w->c.flow.gap = w->gap;
 	if (w->hole[dir])
 		proto_table[PROTO_HTTP1]->hole(w->c.state, &w->c.flow, dir, w->hole[dir], w->now, &w->c.rec.sink);
 	w->hole[dir] = 0;
@@ -1058,15 +1151,20 @@ static void flush_hole(struct world *w, enum flow_dir dir)
 /* Sends one message in random records; the kernel's half begins a new one with each message. */
 static void transmit(struct world *w, enum flow_dir dir, const struct buf *b, bool request)
 {
+	uint64_t head = NOTE_NTH | (request ? NOTE_REQUEST | (w->made - 1) : w->answered - 1);
+
 	for (size_t at = 0, n; at < b->len; at += n) {
 		n = rnd(3) ? b->len : 1 + rnd(80);
 		n = MIN(n, b->len - at);
 		w->now++;
 		if (!w->loss || rnd(w->loss)) {
 			flush_hole(w, dir);
-			assert_int_equal(conn_data(&w->c, dir, b->data + at, n, w->now, 0), 0);
+			conn_data(&w->c, dir, b->data + at, n, w->now, !w->numbered ? 0 : at ? NOTE_REST : head);
+			assert_int_equal(w->c.ret, 0);
+			w->gap = false;
 			continue;
 		}
+		w->gap = w->numbered;
 		w->hole[dir] += n;
 		w->unseen += request && !at;
 	}
@@ -1130,9 +1228,9 @@ static void live(struct world *w, enum flow_dir requests, unsigned turns)
 	proto_table[PROTO_HTTP1]->end(w->c.state, &w->c.flow, FLOW_END_PEER_RESET, ++w->now, &w->c.rec.sink);
 }
 
-static unsigned one_world(enum flow_dir requests, bool window, uint32_t loss)
+static unsigned one_world(enum flow_dir requests, bool window, uint32_t loss, bool numbered)
 {
-	struct world w = {.window = window, .loss = loss};
+	struct world w = {.window = window, .loss = loss, .numbered = numbered};
 	unsigned reported, over_before;
 
 	conn_init(&w.c, false);
@@ -1154,16 +1252,18 @@ static unsigned one_world(enum flow_dir requests, bool window, uint32_t loss)
 
 static void test_random_losses(void **state)
 {
-	unsigned kept = 0;
+	unsigned kept = 0, numbered = 0;
 
 	rng_state = 0x9e3779b97f4a7c15;
 	for (int i = 0; i < 4000; i++) {
-		one_world(i & 1, i & 2, 0);
-		one_world(i & 1, i & 2, 10 + rnd(30));
-		kept += one_world(i & 1, false, 100);
+		one_world(i & 1, i & 2, 0, i & 4);
+		one_world(i & 1, i & 2, 10 + rnd(30), i & 4);
+		kept += one_world(i & 1, false, 100, false);
+		numbered += one_world(i & 1, i & 2, 100, true);
 	}
 	/* and it does resynchronise */
 	assert_true(kept / 4000 > 85);
+	assert_true(numbered / 4000 > 95);
 }
 
 static const char *const words[] = {
@@ -1207,12 +1307,35 @@ static void write_nothing(struct rec *r, const struct call *c)
 {
 }
 
+static uint64_t chance_note(void)
+{
+	switch (rnd(12)) {
+	case 0:
+		return NOTE | rnd(9);
+	case 1:
+		return NOTE_NUMBER | NOTE_CHUNK_MAKE(rnd(9), rnd(4));
+	case 2:
+		return NOTE_REST;
+	case 3:
+		return NOTE_HEAD | (rnd(2) ? NOTE_REQUEST : 0);
+	case 4:
+		return (uint64_t)rnd(1U << 31) << 33 | rnd(9);
+	case 5:
+	case 6:
+	case 7:
+		return NOTE_NTH | (rnd(2) ? NOTE_REQUEST : 0) | rnd(9);
+	default:
+		return 0;
+	}
+}
+
 static bool chance_step(struct conn *c, uint64_t now)
 {
 	const struct proto *p = proto_table[PROTO_HTTP1];
 	char bytes[512];
 	size_t len = 0;
 
+	c->flow.gap = !rnd(30);
 	if (!rnd(24))
 		c->ret = p->hole(c->state, &c->flow, rnd(2), 1 + rnd(rnd(2) ? 9 : 100000), now, &c->rec.sink);
 	else if (!rnd(60))
@@ -1226,7 +1349,7 @@ static bool chance_step(struct conn *c, uint64_t now)
 		}
 		if (len && !rnd(8))
 			bytes[rnd((uint32_t)len)] = (char)rnd(256);
-		conn_data(c, rnd(2), bytes, MAX(len, (size_t)1), rnd(9) ? now : 0, rnd(9) ? 0 : NOTE | rnd(9));
+		conn_data(c, rnd(2), bytes, MAX(len, (size_t)1), rnd(9) ? now : 0, chance_note());
 	}
 	return c->ret == 0;
 }
@@ -1285,6 +1408,7 @@ int main(void)
 		cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_holes),
+		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_late),
 		cmocka_unit_test(test_race),
 		cmocka_unit_test(test_pipeline_budget),

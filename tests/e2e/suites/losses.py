@@ -16,7 +16,6 @@ from .group import Group
 from .wait import Static
 
 SETTLED = 6.0  # a sweep of the connections, and the second that a call may take
-STALL = 2.0
 COUNT = "http_%s_request_duration_seconds_count"
 
 
@@ -64,8 +63,8 @@ def flat_out(group, server, requests):
     return judge(group, before, requests, False)
 
 
-def stalled(group, server, requests, keepalive):
-    """The reader stands still while the load goes on, then wakes up."""
+def stalled(group, server, requests, keepalive, seconds):
+    """The reader stands still while the load goes on, then wakes up, mostly before the load is over."""
     before = group.sonde.scrape()
     options = ["-q", "-n", str(requests), "-c", "16"] + (["-k"] if keepalive else [])
     load = Process([which("ab")] + options + [url_of(server.target, "/page?b")], "ab-stalled-%d" % keepalive, group.work,
@@ -73,7 +72,7 @@ def stalled(group, server, requests, keepalive):
     wait_for(lambda: calls(group.sonde.scrape()) > calls(before), 5, "the load's first calls")
     group.sonde.proc.p.send_signal(signal.SIGSTOP)
     try:
-        time.sleep(STALL)
+        time.sleep(seconds)
     finally:
         group.sonde.proc.p.send_signal(signal.SIGCONT)
     if load.wait(60) != 0:
@@ -86,10 +85,10 @@ def stalled(group, server, requests, keepalive):
 
 def run(report, options):
     server = Static()
-    n = 1 if options.quick else 4
+    n, stall = (1, 0.5) if options.quick else (4, 2)
     cells = [("losses/flat-out", lambda g: flat_out(g, server, 10000 * n)),
-             ("losses/stalled", lambda g: stalled(g, server, 20000 * n, True)),
-             ("losses/stalled-one-shot", lambda g: stalled(g, server, 5000 * n, False)),
+             ("losses/stalled", lambda g: stalled(g, server, 40000 * n, True, stall)),
+             ("losses/stalled-one-shot", lambda g: stalled(g, server, 10000 * n, False, stall)),
              ("losses/after", lambda g: flat_out(g, server, 1000))]
     if report.listing:
         for name, _ in cells:
