@@ -232,24 +232,14 @@ static __always_inline bool is_own_peer(struct sock *sk)
 /* Rules with a port: the server's, whichever end this is. */
 static __always_inline bool port_excluded(struct sock *sk, struct sonde_conn *c)
 {
-	__u32 uid = bpf_get_current_uid_gid();
 	__u16 lport = sock_lport(sk), rport = sock_rport(sk);
+	bool known = c->flags & (CONN_CLIENT | CONN_SERVER);
 
 	if (!live.has_port_rules)
 		return false;
-	for (__u32 i = 0; i < SONDE_RULES_MAX; i++) {
-		__u32 key = i;
-		struct sonde_rule *r = bpf_map_lookup_elem(&rules, &key);
-
-		if (!r || r->action == KRULE_NONE)
-			break;
-		if (!r->port || (r->uid >= 0 && r->uid != (__s32)uid))
-			continue;
-		if (r->port == (c->flags & CONN_CLIENT ? rport : lport) ||
-		    (!(c->flags & (CONN_CLIENT | CONN_SERVER)) && r->port == rport))
-			return r->action == KRULE_EXCLUDE;
-	}
-	return false;
+	if (c->flags & CONN_CLIENT)
+		lport = rport;
+	return judge_port(lport, known ? lport : rport) == VERDICT_SKIP;
 }
 
 /* The first bytes of a connection, or of a turn of one joined late. 0: go on with these bytes. */

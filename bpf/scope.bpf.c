@@ -7,9 +7,11 @@
 
 #define CGROUP_DEPTH 24
 
-static __noinline int in_cgroup(struct task_struct *task, int subsys, __u64 id)
+/* Global, with the task as a number: verified once, not once per caller. */
+int in_cgroup(__u64 task, int subsys, __u64 id);
+int in_cgroup(__u64 task, int subsys, __u64 id)
 {
-	struct cgroup *cg = task_cgroup(task, subsys);
+	struct cgroup *cg = task_cgroup((struct task_struct *)task, subsys);
 
 	for (int i = 0; i < CGROUP_DEPTH && cg; i++) {
 		if (BPF_CORE_READ(cg, kn, id) == id)
@@ -29,16 +31,25 @@ static __always_inline bool in_scope(struct task_struct *task, const struct sond
 	for (__u32 i = 0; i < SONDE_SCOPES_MAX; i++) {
 		if (i >= settings.n_scope_cgroups)
 			break;
-		if (in_cgroup(task, settings.scope[i].subsys, settings.scope[i].id))
+		if (in_cgroup((__u64)task, settings.scope[i].subsys, settings.scope[i].id))
 			return true;
 	}
 	return false;
 }
 
-/* The rules that need nothing but uid and cgroup; those with a port are asked per connection. */
+static __always_inline bool rule_holds(struct task_struct *task, const struct sonde_rule *r, __u32 uid)
+{
+	return (r->uid < 0 || r->uid == (__s32)uid) && (!r->cgroup || in_cgroup((__u64)task, r->subsys, r->cgroup));
+}
+
+/*
+ * The rules that need nothing but uid and cgroup. An include by port is a promise: no later rule
+ * excludes the whole process, each connection is asked about.
+ */
 static __noinline int judge_rules(struct task_struct *task)
 {
 	__u32 uid = BPF_CORE_READ(task, cred, uid.val);
+	bool by_port = false;
 
 	for (__u32 i = 0; i < SONDE_RULES_MAX; i++) {
 		__u32 key = i;
@@ -46,13 +57,34 @@ static __noinline int judge_rules(struct task_struct *task)
 
 		if (!r || r->action == KRULE_NONE)
 			break;
-		if (r->port || (r->uid >= 0 && r->uid != (__s32)uid))
+		if (!rule_holds(task, r, uid))
 			continue;
-		if (r->cgroup && !in_cgroup(task, r->subsys, r->cgroup))
+		if (r->port)
+			by_port |= r->action == KRULE_INCLUDE;
+		else
+			return r->action == KRULE_EXCLUDE && !by_port ? VERDICT_SKIP : VERDICT_READ;
+	}
+	return live.has_include && !by_port ? VERDICT_SKIP : VERDICT_READ;
+}
+
+int judge_port(__u32 port, __u32 other)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	__u32 uid = BPF_CORE_READ(task, cred, uid.val);
+	bool include = false;
+
+	for (__u32 i = 0; i < SONDE_RULES_MAX; i++) {
+		__u32 key = i;
+		struct sonde_rule *r = bpf_map_lookup_elem(&rules, &key);
+
+		if (!r || r->action == KRULE_NONE)
+			break;
+		include |= r->action == KRULE_INCLUDE;
+		if ((r->port && r->port != port && r->port != other) || !rule_holds(task, r, uid))
 			continue;
 		return r->action == KRULE_EXCLUDE ? VERDICT_SKIP : VERDICT_READ;
 	}
-	return live.has_include ? VERDICT_SKIP : VERDICT_READ;
+	return include ? VERDICT_SKIP : VERDICT_READ;
 }
 
 int judge(__u64 task_addr, __u32 tgid)

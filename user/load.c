@@ -425,20 +425,21 @@ int capture_consume(struct capture *c)
 	return control < 0 ? control : data < 0 ? data : control + data;
 }
 
-/* A rule of the kernel's: nothing in it that only user space can know. */
+/* False: not a rule about reading. What only user space can know keeps its place. */
 static bool kernel_rule(const struct rule *r, struct sonde_rule *ret)
 {
+	bool user = r->exe || r->env || (r->cgroup && strpbrk(r->cgroup, "*?["));
 	char path[4096];
 
-	if (r->action == RULE_NONE || r->exe || r->env || (r->cgroup && strpbrk(r->cgroup, "*?[")))
+	if (r->action == RULE_NONE)
 		return false;
 	*ret = (struct sonde_rule){
-		.action = r->action == RULE_INCLUDE ? KRULE_INCLUDE : KRULE_EXCLUDE,
+		.action = user ? KRULE_USER : r->action == RULE_INCLUDE ? KRULE_INCLUDE : KRULE_EXCLUDE,
 		.uid = r->uid < 0 ? -1 : (int)r->uid,
 		.port = r->port > 0 ? r->port : 0,
 		.subsys = -1,
 	};
-	if (!r->cgroup)
+	if (!r->cgroup || user)
 		return true;
 	capture_cgroup_path(r->cgroup, path, sizeof(path));
 	if (cgroup_id(path, (uint64_t *)&ret->cgroup) || cgroup_subsys(path, &ret->subsys)) {

@@ -4,7 +4,7 @@
  * that the connections that they accept are known from their first byte. conns: which
  * connections still live (the end of a unix socket has no hook).
  */
-#include "bpf/lib/conn.h"
+#include "bpf/lib/unix.h"
 
 SEC("?iter/task_file")
 int iter_listeners(struct bpf_iter__task_file *ctx)
@@ -40,6 +40,12 @@ SEC("?iter/bpf_sk_storage_map")
 int iter_conns(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
 	struct sonde_conn *c = ctx->value;
+	struct sock *sk = ctx->sk;
+
+	if (c && sk && unix_closed(sk)) {
+		conn_end(c, END_LOCAL_CLOSE | END_CLOSED, 0);
+		return 0;
+	}
 
 	if (c && c->id && c->flags & CONN_ANNOUNCED)
 		bpf_seq_write(ctx->meta->seq, &c->id, sizeof(c->id));

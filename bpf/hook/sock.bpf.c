@@ -3,7 +3,7 @@
  * Rung 1: the socket layer's own tracepoints (kernel 6.3: "net: sock: add tracepoint for send recv length"). They fire for
  * sockets only, whichever system call or kernel path moved the bytes, with the socket in hand.
  */
-#include "bpf/lib/conn.h"
+#include "bpf/lib/unix.h"
 
 /*
  * The socket's own sequence numbers tell what passed unseen. Returns where the stream stands.
@@ -70,6 +70,20 @@ static __always_inline struct sonde_conn *conn_join(struct sock *sk, struct sond
 	return c;
 }
 
+/* The peer's end was read: if it has closed its socket, nobody else tells so. */
+static __always_inline void unix_peer_closed(struct sock *sk)
+{
+	struct unix_sock *u = bpf_skc_to_unix_sock(sk);
+	struct sock *peer = u ? u->peer : NULL;
+	struct sonde_conn *c;
+
+	if (!peer || !unix_closed(peer))
+		return;
+	c = conn_of(peer);
+	if (c)
+		conn_end(c, END_LOCAL_CLOSE | END_CLOSED, 0);
+}
+
 static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 {
 	struct passed p = { .dir = dir, .n = ret, .wait_ns = ~0ULL };
@@ -86,6 +100,8 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 		/* the peer's end was read; on a unix socket the only sign of it */
 		if (c && dir == DIR_RECV && c->flags & CONN_ANNOUNCED)
 			conn_peer_fin(c);
+		if (dir == DIR_RECV && sk->__sk_common.skc_family == AF_UNIX)
+			unix_peer_closed(sk);
 		return 0;
 	}
 	tgid = bpf_get_current_pid_tgid() >> 32;

@@ -12,6 +12,8 @@
  * global function is verified once and alone, and takes no pointers on old kernels.
  */
 int judge(__u64 task, __u32 tgid);
+/* Rules about a connection of the current task: VERDICT_SKIP or VERDICT_READ. `other`: may be the server's port as well. */
+int judge_port(__u32 port, __u32 other);
 
 static __always_inline void proc_flag(__u32 tgid, __u8 flag)
 {

@@ -48,7 +48,8 @@ struct sonde_proc {
 	__u16 pad;
 };
 
-enum sonde_rule_action { KRULE_NONE = 0, KRULE_INCLUDE, KRULE_EXCLUDE };
+/* KRULE_USER: only user space can tell whether it holds; it keeps its place in the order. */
+enum sonde_rule_action { KRULE_NONE = 0, KRULE_INCLUDE, KRULE_EXCLUDE, KRULE_USER };
 
 /* Rules that the kernel can judge at once; all given conditions must hold. */
 struct sonde_rule {

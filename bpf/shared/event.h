@@ -71,7 +71,7 @@ struct ev_data {
 	__u64 pos;	/* of data[0] in its direction's stream, as far as it was seen */
 	__u64 start_ns; /* the first byte passed; h.ts: the last one did */
 	__u64 wait_ns;	/* ~0: unknown */
-	__u64 note;	/* protocol's own; see its decoder */
+	__u64 note;	/* the protocol half's word about the bytes, see note.h */
 	__u32 tgid;
 	__u32 tid;
 	__u32 len;	/* bytes of data; 0: only the position moves */

@@ -54,6 +54,11 @@ int judge(__u64 task, __u32 tgid)
 	return VERDICT_READ;
 }
 
+int judge_port(__u32 port, __u32 other)
+{
+	return VERDICT_READ;
+}
+
 long bpf_ringbuf_output(void *map, void *data, __u64 size, __u64 flags)
 {
 	return kernel.emit(kernel.ctx, data, size);

@@ -1493,7 +1493,7 @@ static void end_answers(struct cx *x, enum flow_end how, uint64_t ns)
 	struct stream *a = answers(h);
 
 	if (h->first && h->first->status && !a->orphan && a->mode == M_CLOSE && ends_in_order(h, how))
-		answer_done(x, a, a->last_ns);
+		answer_done(x, a, how == FLOW_END_UNKNOWN ? TIME_UNKNOWN : a->last_ns);
 	while (h->first) {
 		if (h->answers_gap)
 			lose_first(x, CALL_LOSS_HOLE);
