@@ -520,6 +520,7 @@ void capture_runs(struct capture *c, struct sonde_run_stat ret[RUN_MAX])
 		if (bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.runs), &i, v))
 			continue;
 		for (int k = 0; k < c->n_cpus; k++) {
+			ret[i].runs += v[k].runs;
 			ret[i].samples += v[k].samples;
 			ret[i].ns += v[k].ns;
 		}

@@ -25,7 +25,7 @@ INST(i_unjudged, "sonde.events.unjudged", "", INST_COUNTER, "Reads and writes of
 INST(i_unreadable, "sonde.unreadable", "By", INST_COUNTER, "Bytes that passed and cannot be read, by reason.");
 INST(i_conns_unread, "sonde.connections.unread", "", INST_COUNTER, "Connections whose protocol is not read, by reason.");
 INST(i_run_seconds, "sonde.bpf.program.run", "s", INST_COUNTER, "Time spent in BPF programs, extrapolated from a sample of the runs.");
-INST(i_runs, "sonde.bpf.program.runs", "", INST_COUNTER, "Runs of BPF programs, extrapolated from a sample.");
+INST(i_runs, "sonde.bpf.program.runs", "", INST_COUNTER, "Runs of BPF programs.");
 INST(i_misses, "sonde.bpf.recursion.misses", "", INST_COUNTER, "Runs that the kernel left out because the program was already running on that CPU.");
 INST(i_ring, "sonde.ring.size", "By", INST_GAUGE, "Size of the data ring.");
 INST(i_ring_high, "sonde.ring.high.water", "By", INST_GAUGE, "Most bytes that were unread in the data ring since the last snapshot.");
@@ -93,10 +93,10 @@ static void update_kernel(const struct self_sources *s, uint64_t now)
 			set(s, shown[i].inst, shown[i].label, shown[i].value, NULL, NULL, stats[i], now);
 	capture_runs(s->capture, runs);
 	for (int i = 0; i < RUN_MAX; i++) {
-		double scale = 1 << SONDE_RUN_SAMPLE_SHIFT;
+		double mean = runs[i].samples ? runs[i].ns / 1e9 / runs[i].samples : 0;
 
-		set(s, &i_run_seconds, "program", programs[i], NULL, NULL, runs[i].ns / 1e9 * scale, now);
-		set(s, &i_runs, "program", programs[i], NULL, NULL, runs[i].samples * scale, now);
+		set(s, &i_run_seconds, "program", programs[i], NULL, NULL, mean * runs[i].runs, now);
+		set(s, &i_runs, "program", programs[i], NULL, NULL, runs[i].runs, now);
 	}
 	set(s, &i_misses, NULL, NULL, NULL, NULL, capture_recursion_misses(s->capture), now);
 	set(s, &i_maps, NULL, NULL, NULL, NULL, capture_map_bytes(s->capture), now);

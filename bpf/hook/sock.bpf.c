@@ -142,7 +142,7 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 SEC("?tp_btf/sock_send_length")
 int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 {
-	__u64 t = run_begin();
+	__u64 t = run_begin(RUN_SOCK_SEND);
 
 	moved(sk, ret, flags, DIR_SEND);
 	run_end(RUN_SOCK_SEND, t);
@@ -152,7 +152,7 @@ int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 {
-	__u64 t = run_begin();
+	__u64 t = run_begin(RUN_SOCK_RECV);
 
 	/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older */
 	if (!(flags & MSG_TRUNC))
@@ -165,7 +165,7 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 SEC("?tp_btf/sk_data_ready")
 int BPF_PROG(sock_data_ready, struct sock *sk)
 {
-	__u64 t = run_begin();
+	__u64 t = run_begin(RUN_DATA_READY);
 	struct sonde_conn *c = sock_is_stream(sk) ? conn_of(sk) : NULL;
 
 	if (c && !c->ready_ns && !(c->flags & (CONN_IGNORED | CONN_LISTENER)))
@@ -203,7 +203,7 @@ int BPF_PROG(sock_spliced, struct sock *sk)
 SEC("?tp_btf/tcp_sendmsg_locked")
 int BPF_PROG(sock_send_start, struct sock *sk)
 {
-	__u64 t = run_begin();
+	__u64 t = run_begin(RUN_SEND_START);
 	struct sonde_conn *c = conn_of(sk);
 
 	if (c && !c->send_ns && !(c->flags & CONN_IGNORED))

@@ -135,7 +135,7 @@ static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int s
 SEC("?tp_btf/inet_sock_set_state")
 int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 {
-	__u64 t = run_begin();
+	__u64 t = run_begin(RUN_SET_STATE);
 	struct sonde_conn *c;
 
 	if (!sock_is_stream(sk) || is_subflow(sk))

@@ -33,10 +33,17 @@ static __always_inline int emit(void *rec, __u64 size, __u32 stat)
 	return 0;
 }
 
-/* Run time of the programs, one run in 2^SONDE_RUN_SAMPLE_SHIFT: clock reads of our own, since BPF's statistics are machine-wide. */
-static __always_inline __u64 run_begin(void)
+/*
+ * Runs of the programs, and the time of one run in 2^SONDE_RUN_SAMPLE_SHIFT: clock reads of our own, since
+ * BPF's statistics are machine-wide.
+ */
+static __always_inline __u64 run_begin(__u32 id)
 {
-	return bpf_get_prandom_u32() & ((1 << SONDE_RUN_SAMPLE_SHIFT) - 1) ? 0 : bpf_ktime_get_ns();
+	struct sonde_run_stat *r = bpf_map_lookup_elem(&runs, &id);
+
+	if (!r || r->runs++ & ((1 << SONDE_RUN_SAMPLE_SHIFT) - 1))
+		return 0;
+	return bpf_ktime_get_ns();
 }
 
 static __always_inline void run_end(__u32 id, __u64 begin)

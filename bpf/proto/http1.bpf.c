@@ -259,29 +259,31 @@ static int scan_step(__u32 i, void *unused)
 		return 1;
 	s = (struct scan *)w->tmp;
 	for (int k = 0; k < SCAN_STEP / 8; k++) {
-		const __u8 *p = w->data + ((base + 8 * k) & PIECE_MASK);
-		__u64 x = word_at(p) ^ (ONES * '\n');
-		__u64 m = (x - ONES) & ~x & HIGHS;
+		__u64 x = word_at(w->data + ((base + 8 * k) & PIECE_MASK)) ^ (ONES * '\n');
+		/* the high bit of each byte that is a LF, and of no other */
+		__u64 m = ~(((x & ~HIGHS) + ~HIGHS) | x | ~HIGHS);
 
-		if (!m)
-			continue;
-		for (int b = 0; b < 8; b++) {
-			__u32 at = base + 8 * k + b;
+		for (int n = 0; n < 8; n++) {
+			__u32 next;
 			__u8 c;
 
-			/* only the lowest hit is certain: look again */
-			if (!(m & (0x80ULL << (8 * b))) || p[b] != '\n' || at >= w->cap)
-				continue;
+			if (!m)
+				break;
+			/* behind the lowest one: the bytes below it, counted by a multiplication */
+			next = base + 8 * k + ((((m & -m) - 1) & ONES) * ONES >> 56);
+			m &= m - 1;
+			if (next > w->cap)
+				return 1;
 			if (s->eol == ~0U)
-				s->eol = at;
+				s->eol = next - 1;
 			if (s->first_only)
 				return 1;
-			s->last = at + 1;
+			s->last = next;
 			/* most lines are told by their first letter */
-			c = p[b + 1] | 0x20;
+			c = w->data[next & (2 * PIECE_MAX - 1)] | 0x20;
 			if (c != 'c' && c != 't' && c != 'e' && c > 0x2f)
 				continue;
-			if (http1_line_at(at + 1))
+			if (http1_line_at(next))
 				return 1;
 		}
 	}

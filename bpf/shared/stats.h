@@ -54,6 +54,7 @@ enum sonde_run {
 };
 
 struct sonde_run_stat {
+	__u64 runs;
 	__u64 samples;
 	__u64 ns;
 };

@@ -607,13 +607,10 @@ static void run(struct pipe *p, const struct traffic *t, uint64_t seed, bool ser
 }
 
 /* VERBOSE=1 tells what happened, also of the last connection before a failure. */
-static bool is_exchange(const struct seen_call *c, const struct exchange *x, bool whole)
+static bool is_exchange(const struct seen_call *c, const struct exchange *x)
 {
-	/* of a request, the end of its body may not have been told before its answer is over */
-	bool part = x->early || !whole;
-
 	return !strcmp(c->method, x->method) && !strcmp(c->path, x->path) && c->status == x->status && c->answered &&
-	       (part ? c->request_bytes <= x->request_bytes : c->request_bytes == x->request_bytes) &&
+	       (x->early ? c->request_bytes <= x->request_bytes : c->request_bytes == x->request_bytes) &&
 	       c->response_bytes == x->response_bytes;
 }
 
@@ -642,7 +639,7 @@ static void print_exchange(const struct exchange *x)
 static void check_truth(const char *who, const struct receiver *r, const struct traffic *t, uint64_t seed)
 {
 	for (size_t i = 0; i < r->n_calls && i < t->n_x; i++) {
-		if (is_exchange(&r->calls[i], &t->x[i], true))
+		if (is_exchange(&r->calls[i], &t->x[i]))
 			continue;
 		print_events(t);
 		print_exchange(&t->x[i]);
@@ -692,7 +689,7 @@ static bool pairs_are_right(const struct receiver *r, const struct traffic *t, u
 	size_t x = 0;
 
 	for (size_t i = 0; i < r->n_calls; i++) {
-		while (x < t->n_x && !is_exchange(&r->calls[i], &t->x[x], false))
+		while (x < t->n_x && !is_exchange(&r->calls[i], &t->x[x]))
 			x++;
 		if (x++ < t->n_x)
 			continue;

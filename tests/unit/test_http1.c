@@ -602,7 +602,7 @@ static void test_ends(void **state)
 		 "C GET /a 503 1-2-2 0/0 503!\nC GET /b 404 3-4-4 0/0 404!\n"},
 		{"unix, end not known",
 		 {R(GET("/a")), S("HTTP/1.0 200 OK\r\n\r\nabc"), END(UNKNOWN)},
-		 "S GET /a 200 1-2-2 0/3\n"},
+		 "S GET /a 200 1-2-0 0/3\n"},
 	};
 
 	EXPECT(s);
@@ -761,6 +761,13 @@ static void test_numbers(void **state)
 		  {E_DATA, FLOW_RECV, GET("/c"), 0, NOTE_HEAD | NOTE_REQUEST, 0},
 		  {E_DATA, FLOW_SEND, OK(0), 0, NOTE_HEAD, 0}},
 		 "drop /a\nlost hole 1\nlost hole 1\nS GET /c 200 6-7-7 0/0\n"},
+		{"a request whose answer was skipped",
+		 {QUERY(0, GET("/a")), LOST(FLOW_RECV, 30), REPLY(0, OK(0)), QUERY(2, GET("/c")), REPLY(1, OK(0)), REPLY(3, OK(0)),
+		  QUERY(3, GET("/d")), QUERY(4, GET("/e")), REPLY(4, OK(0))},
+		 "S GET /a 200 1-3-3 0/0\ndrop /c\nlost hole 1\nlost hole 1\nS GET /e 200 8-9-9 0/0\n"},
+		{"a body whose end was lost",
+		 {QUERY(0, POST("/a", 50)), LOST(FLOW_SEND, 9), REPLY(0, OK(0))},
+		 "drop /a\nlost hole 1\n"},
 		{"numbers that contradict",
 		 {QUERY(0, GET("/a")), REPLY(1, OK(0)), QUERY(1, GET("/b")), REPLY(2, OK(0))},
 		 "S GET /a 200 1-2-2 0/0\nS GET /b 200 3-4-4 0/0\n"},

@@ -1450,7 +1450,8 @@ static int hole(void *state, const struct flow *flow, enum flow_dir dir, uint64_
 	} else {
 		hole_stream(&x, s, len);
 	}
-	if (!h->park_len)
+	/* in a chunked body the next piece tells what was lost */
+	if (!h->park_len && s->mode != M_NOTE)
 		s->gap = false;
 	s->seen = true;
 	h->last_ns = ns;
