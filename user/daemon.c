@@ -8,6 +8,7 @@
 #include "user/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,6 +42,7 @@ static const struct exporter_ops *const exporter_list[] = {
 #define POLL_BUSY_MS 4
 #define POLL_IDLE_MS 64
 #define CAPTURE_NICE -15
+#define AUTOGROUP_NICE -10
 #define STOP_NS (4 * NSEC_PER_SEC) /* of the 5 s that SIGTERM may take */
 
 struct daemon {
@@ -384,13 +386,31 @@ static void tick(struct daemon *d, uint64_t now)
 		d->running = false;
 }
 
+/*
+ * The capture thread works little but must not be late: behind busy programs a ring fills in
+ * milliseconds. Nice counts inside a scheduling group only; the kernel makes one of every session
+ * (sched(7), "The autogroup feature"), and systemd one of every unit (CPUWeight= in ours).
+ */
+static void set_priority(const struct daemon *d)
+{
+	char text[16];
+	_close_ int fd = -1;
+
+	if (setpriority(PRIO_PROCESS, 0, CAPTURE_NICE))
+		log_warn("the capture thread keeps its priority (%s): on a busy machine more may be lost", strerror(errno));
+	if (d->o->tail)
+		return; /* a command that it starts is in the same session */
+	fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+	snprintf(text, sizeof(text), "%d", AUTOGROUP_NICE);
+	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+		log_debug("autogroup: %s", strerror(errno));
+}
+
 static int loop(struct daemon *d)
 {
 	int wait = POLL_BUSY_MS;
 
-	/* it works little but must not be late: behind busy programs a ring fills in milliseconds */
-	if (setpriority(PRIO_PROCESS, 0, CAPTURE_NICE))
-		log_warn("the capture thread keeps its priority (%s): on a busy machine more may be lost", strerror(errno));
+	set_priority(d);
 	d->running = true;
 	while (d->running) {
 		struct epoll_event ev[4];

@@ -543,7 +543,12 @@ static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_d
 		return 1;
 	}
 	if (!d->partial && !starts_message(h, w)) {
-		/* not where a message begins: joined late, or a body that was not announced */
+		/* the very first answer is none: the request was not HTTP's either, and user space must see it */
+		if (!request && !w->unseen && h->asked && !h->answered && h->no_body == 0) {
+			w->emit = w->cap < 16 ? w->cap : 16;
+			w->leave = 1;
+		}
+		/* else not where a message begins: joined late, or a body that was not announced */
 		return w->left;
 	}
 	s = scan(w, d->partial ? d->line : L_OTHER, d->remaining, false);
