@@ -58,6 +58,15 @@ static __always_inline __u32 walk(__u8 proto, __u32 left)
 	return left;
 }
 
+static __always_inline void gap(__u8 proto)
+{
+	switch (proto) {
+#define X(id, name) case PROTO_##id: name##_gap(); break;
+	SONDE_PROTOCOLS(X)
+#undef X
+	}
+}
+
 static __always_inline int send_piece(struct step *st, __u32 len, __u64 note, __u32 heads)
 {
 	struct sonde_conn *c = st->c;
@@ -118,6 +127,7 @@ static int step(__u32 i, struct step *st)
 			stat_add(STAT_UNREADABLE_BYTES, left);
 			proc_flag(c->tgid, PROC_UNREADABLE);
 			c->flags |= CONN_UNSEEN;
+			gap(c->proto);
 			st->off = st->n;
 			return 1;
 		}

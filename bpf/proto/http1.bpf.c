@@ -733,4 +733,15 @@ static __always_inline __u32 do_http1_walk(struct walk *w)
 
 PROTO_ENTRY(http1_detect)
 PROTO_ENTRY(http1_skip)
+
+/* Framing that passed unread: from here on only a message's start is certain. Known lengths were skipped before. */
+static __always_inline __u32 do_http1_gap(struct walk *w)
+{
+	struct h1_dir *d = &((struct h1 *)w->state)->d[w->dir & 1];
+
+	head_reset(d);
+	d->mode = M_HEAD;
+	return 0;
+}
+PROTO_ENTRY(http1_gap)
 PROTO_ENTRY(http1_walk)

@@ -12,6 +12,9 @@
  *   taken, or 0 to ask for more (only if cap < left and cap < PIECE_MAX). What is to be
  *   emitted of them stands in w->emit.
  *
+ * <name>_gap: the next `left` bytes of this direction passed and cannot be read: where the stream stands
+ *   behind them is not known unless the state tells.
+ *
  * Pure functions on the walk's state and bytes, compiled natively by the shim tests. Each entry is
  * a global BPF function: the verifier checks it once and alone, so that the twentieth protocol
  * costs what the first did. (Such functions take no pointers on old kernels: the walk is looked up.)
@@ -83,6 +86,7 @@ static __always_inline struct walk *walk_get(void)
 #define X(id, name)             \
 	__u32 name##_detect(void); \
 	__u32 name##_skip(void);   \
-	__u32 name##_walk(void);
+	__u32 name##_walk(void);   \
+	__u32 name##_gap(void);
 SONDE_PROTOCOLS(X)
 #undef X
