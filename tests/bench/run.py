@@ -213,11 +213,16 @@ def scrape(cg, nginx, binary, work):
     """A scrape of 10,000 lines: many buckets on some hundred series."""
     with open(work + "/many.lua", "w") as f:
         f.write(SCRAPE_LUA)
-    bounds = ",".join("%g" % (i / 10000) for i in range(1, 101))
+    bounds = ",".join("%g" % (i / 10000) for i in range(1, 65))
     conf = work + "/scrape.yaml"
     with open(conf, "w") as f:
         f.write("routes:\n  - patterns: [%s]\n" % ", ".join('"/r%d/x/*"' % i for i in range(100)))
     s = Sonde(binary, cg, ["--config.file=" + conf, "--metrics.duration-buckets=" + bounds, "--metrics.routes-per-service=2000"])
+    for i in range(100):
+        os.makedirs("%s/www/r%d/x" % (work, i), exist_ok=True)
+        for k in range(7):
+            with open("%s/www/r%d/x/s%d" % (work, i, k), "w") as f:
+                f.write("x")
     wrk(cg, 2, 16, ["-s", work + "/many.lua"])
     time.sleep(0.2)
     times, lines = [], 0
