@@ -186,7 +186,12 @@ __hidden int conn_announce(struct sock *sk, struct sonde_conn *c, __u64 connect_
 			e.flags |= CONN_SERVER;
 		}
 		if (a) {
-			bpf_probe_read_kernel(e.path, sizeof(e.path) - 1, &a->name[0].sun_path);
+			/* an abstract name ends with its length, not with a zero */
+			__u32 n = (BPF_CORE_READ(a, len) - sizeof(short)) & 127;
+
+			if (n > sizeof(e.path) - 1)
+				n = sizeof(e.path) - 1;
+			bpf_probe_read_kernel(e.path, n, &a->name[0].sun_path);
 			if (!e.path[0])
 				e.path[0] = '@';
 		}
@@ -205,11 +210,13 @@ __hidden int conn_announce(struct sock *sk, struct sonde_conn *c, __u64 connect_
 __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err)
 {
 	struct ev_end e = {};
+	/* framing that was not read may hide an answer's end */
+	__u16 doubt = CONN_GAP | CONN_UNSEEN;
 
 	if (!(c->flags & CONN_ANNOUNCED) || c->flags & CONN_ENDED)
 		return 0;
 	e.h.kind = EV_END;
-	e.h.flags = c->flags & CONN_GAP ? DATA_GAP : 0;
+	e.h.flags = c->flags & doubt ? DATA_GAP : 0;
 	e.h.size = sizeof(e);
 	e.h.ts = bpf_ktime_get_ns();
 	e.conn = c->id;

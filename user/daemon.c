@@ -101,7 +101,8 @@ static void serve_snapshot(struct daemon *d)
 	const struct self_sources sources = {
 		.capture = d->capture, .flow = d->flow, .metrics = d->metrics, .processes = d->processes,
 		.traces = d->traces, .ops = exporter_list, .exporters = d->exporters,
-		.n_exporters = N_EXPORTERS, .start_wall_ns = d->start_wall_ns,
+		.n_exporters = d->running ? N_EXPORTERS : 0, /* they are being freed when the loop has ended */
+		.start_wall_ns = d->start_wall_ns,
 		.max_processes = d->config->max_processes,
 	};
 	struct snapshot *s, *old;
@@ -160,10 +161,7 @@ static int take_lock(struct daemon *d)
 	for (size_t i = 0; i < scope->n; i++)
 		for (const char *p = scope->v[i]; *p; p++)
 			h = (h ^ (unsigned char)*p) * 0x100000001b3ULL;
-	n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "sonde/%s%.0llx", scope->n ? "scope-" : "machine",
-		     scope->n ? (unsigned long long)h : 0ULL);
-	if (scope->n)
-		n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "sonde/scope-%llx", (unsigned long long)h);
+	n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, scope->n ? "sonde/scope-%llx" : "sonde/machine", (unsigned long long)h);
 	d->lock_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (d->lock_fd < 0)
 		return -errno;

@@ -97,6 +97,9 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	if (c && c->flags & CONN_IGNORED)
 		return 0;
 	if (!ret) {
+		/* a read of no bytes ends nothing */
+		if (sk->__sk_common.skc_family != AF_UNIX && !(sk->sk_shutdown & RCV_SHUTDOWN))
+			return 0;
 		/* the peer's end was read; on a unix socket the only sign of it */
 		if (c && dir == DIR_RECV && c->flags & CONN_ANNOUNCED)
 			conn_peer_fin(c);
@@ -154,8 +157,8 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 {
 	__u64 t = run_begin(RUN_SOCK_RECV);
 
-	/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older */
-	if (!(flags & MSG_TRUNC))
+	/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older. The sequence numbers show the gap. */
+	if (!(flags & MSG_TRUNC) || sk->__sk_common.skc_family == AF_UNIX)
 		moved(sk, ret, flags, DIR_RECV);
 	run_end(RUN_SOCK_RECV, t);
 	return 0;

@@ -1496,8 +1496,8 @@ static void end_answers(struct cx *x, enum flow_end how, uint64_t ns)
 	if (h->first && h->first->status && !a->orphan && a->mode == M_CLOSE && ends_in_order(h, how))
 		answer_done(x, a, how == FLOW_END_UNKNOWN ? TIME_UNKNOWN : a->last_ns);
 	while (h->first) {
-		/* an answer whose chunks were lost from sight may have been complete */
-		if (h->answers_gap || (h->first->status && !a->orphan && a->mode == M_NOTE))
+		/* an answer whose chunk framing could not be read may have been complete */
+		if (h->answers_gap || (x->flow->gap && h->first->status && !a->orphan && a->mode == M_NOTE))
 			lose_first(x, CALL_LOSS_HOLE);
 		else
 			end_first(x, ns, end_reason(h, how));
