@@ -60,6 +60,7 @@ struct sock {
 	__u16 sk_protocol, sk_type;
 };
 struct unix_address {
+	int len;
 	struct {
 		char sun_path[108];
 	} name[1];
