@@ -102,7 +102,8 @@ static bool proc_file_has(uint32_t pid, const char *name, const char *const *wor
 	return false;
 }
 
-static bool uses_io_uring(uint32_t pid)
+/* An open file whose link begins like this: "socket:", "anon_inode:[io_uring]". */
+static bool has_open(uint32_t pid, const char *kind)
 {
 	char path[64], target[128];
 	bool found = false;
@@ -114,7 +115,7 @@ static bool uses_io_uring(uint32_t pid)
 	while (dir && !found && (e = readdir(dir))) {
 		ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
 
-		found = n > 0 && (target[n] = 0, strstr(target, "[io_uring]"));
+		found = n >= (ssize_t)strlen(kind) && !strncmp(target, kind, strlen(kind));
 	}
 	if (dir)
 		closedir(dir);
@@ -132,25 +133,6 @@ static bool is_32_bit(uint32_t pid)
 	return fd >= 0 && read(fd, ident, sizeof(ident)) == sizeof(ident) && ident[EI_CLASS] == ELFCLASS32;
 }
 
-static bool has_stream_socket(uint32_t pid)
-{
-	char path[64], target[128];
-	bool found = false;
-	struct dirent *e;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%u/fd", pid);
-	dir = opendir(path);
-	while (dir && !found && (e = readdir(dir))) {
-		ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
-
-		found = n > 0 && !strncmp(target, "socket:", MIN((size_t)n, sizeof("socket:") - 1));
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
 /* The words of docs/status.md: what is seen of a program, and why not the rest. */
 static const char *judge(struct process *p, bool *ret_unread)
 {
@@ -163,7 +145,7 @@ static const char *judge(struct process *p, bool *ret_unread)
 		return "excluded by a rule";
 	if (is_32_bit(p->pid))
 		return "32-bit program: seen, not readable";
-	if (uses_io_uring(p->pid))
+	if (has_open(p->pid, "anon_inode:[io_uring]"))
 		return "uses io_uring: bytes that pass through it are seen, not readable; the rest is read";
 	*ret_unread = false;
 	if (proc_file_has(p->pid, "maps", tls, &lib)) {
@@ -258,7 +240,7 @@ static void each_process(void *ctx, struct process *p)
 	bool unread;
 	const char *words;
 
-	if (!is_in_scope(d, p->pid) || !p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_stream_socket(p->pid))
+	if (!is_in_scope(d, p->pid) || !p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_open(p->pid, "socket:"))
 		return;
 	words = judge(p, &unread);
 	d->n_unread += unread;
