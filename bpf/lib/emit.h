@@ -34,15 +34,21 @@ static __always_inline int emit(void *rec, __u64 size, __u32 stat)
 }
 
 /*
- * Runs of the programs, and the time of one run in 2^SONDE_RUN_SAMPLE_SHIFT: clock reads of our own, since
+ * Runs of the programs, and the time of one run in SONDE_RUN_SAMPLE: clock reads of our own, since
  * BPF's statistics are machine-wide.
  */
 static __always_inline __u64 run_begin(__u32 id)
 {
 	struct sonde_run_stat *r = bpf_map_lookup_elem(&runs, &id);
 
-	if (!r || r->runs++ & ((1 << SONDE_RUN_SAMPLE_SHIFT) - 1))
+	if (!r)
 		return 0;
+	r->runs++;
+	if (r->next) {
+		r->next--;
+		return 0;
+	}
+	r->next = SONDE_RUN_SAMPLE - 1;
 	return bpf_ktime_get_ns();
 }
 

@@ -37,8 +37,8 @@ enum sonde_stat {
 	STAT_MAX,
 };
 
-/* Programs whose run time is sampled: one run in 2^SONDE_RUN_SAMPLE_SHIFT is timed. */
-#define SONDE_RUN_SAMPLE_SHIFT 6
+/* Programs whose run time is sampled: one run in so many is timed. A prime, so that no pattern of a program's calls meets it. */
+#define SONDE_RUN_SAMPLE 61
 #define SONDE_PROGRAMS(X) \
 	X(RUN_SOCK_SEND, "sock_send") \
 	X(RUN_SOCK_RECV, "sock_recv") \
@@ -57,4 +57,5 @@ struct sonde_run_stat {
 	__u64 runs;
 	__u64 samples;
 	__u64 ns;
+	__u64 next; /* runs until the next sample */
 };

@@ -137,20 +137,21 @@ def total(text, name, **labels):
 
 
 def wrk(cg, seconds, connections, extra=()):
-    out = cg.popen(["taskset", "-c", "1", "wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", *extra,
+    """cg: None leaves the client out of the scope."""
+    out = (cg.popen if cg else subprocess.Popen)(["taskset", "-c", "1", "wrk", "-t1", "-c%d" % connections, "-d%ds" % seconds, "--latency", *extra,
                     "http://127.0.0.1:%d/t.txt" % PORT], stdout=subprocess.PIPE, text=True).communicate()[0]
     n = int(re.search(r"(\d+) requests in", out).group(1))
     rps = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
     return n, rps
 
 
-def window(cg, nginx, seconds, connections, binary=None, extra=()):
+def window(cg, nginx, seconds, connections, binary=None, extra=(), both=True):
     sonde = Sonde(binary, cg) if binary else None
     r = {}
     if sonde:
         before, scpu = sonde.get("/metrics"), sonde.cpu_s()
     c0 = nginx.cpu_ns()
-    n, rps = wrk(cg, seconds, connections, extra)
+    n, rps = wrk(cg if both else None, seconds, connections, extra)
     r.update(n=n, rps=rps, cpu_us=(nginx.cpu_ns() - c0) / n / 1e3)
     if sonde:
         time.sleep(0.3)
@@ -177,12 +178,13 @@ def quart(values):
     return "%.3f [%.3f..%.3f]" % (q[1], q[0], q[2])
 
 
-def pairs(title, cg, nginx, binary, n, seconds, connections, extra=()):
+def pairs(title, cg, nginx, binary, n, seconds, connections, extra=(), both=True):
     got = []
-    window(cg, nginx, 1, connections, None, extra)
+    title += ", client observed too" if both else ", server observed"
+    window(cg, nginx, 1, connections, None, extra, both)
     for i in range(n):
         order = [None, binary] if i % 2 == 0 else [binary, None]
-        w = {bool(b): window(cg, nginx, seconds, connections, b, extra) for b in order}
+        w = {bool(b): window(cg, nginx, seconds, connections, b, extra, both) for b in order}
         got.append((w[False], w[True]))
         print("  pair %d/%d: %.0f → %.0f requests/s" % (i + 1, n, w[False]["rps"], w[True]["rps"]), file=sys.stderr, flush=True)
     base = [b for b, _ in got]
@@ -241,6 +243,7 @@ def main():
     a.add_argument("--pairs", type=int, default=7)
     a.add_argument("--seconds", type=int, default=4)
     a.add_argument("--only", help="keepalive, oneshot or scrape")
+    a.add_argument("--observe", choices=["server", "both"], help="whom the scope holds; default: one after the other")
     o = a.parse_args()
     for tool in ("nginx", "wrk", "taskset"):
         if not shutil.which(tool):
@@ -251,11 +254,12 @@ def main():
     nginx = Nginx(cg, work)
     print("bench on %s, %d CPUs" % (" ".join(os.uname()[i] for i in (0, 2, 4)), os.cpu_count()))
     try:
-        if o.only in (None, "keepalive"):
-            pairs("nginx, small file, keep-alive, saturated", cg, nginx, o.sonde, o.pairs, o.seconds, 16)
-        if o.only in (None, "oneshot"):
-            pairs("nginx, small file, one-shot connections, saturated", cg, nginx, o.sonde, o.pairs, o.seconds, 16,
-                  ["-H", "Connection: close"])
+        for both in {"server": [False], "both": [True]}.get(o.observe, [False, True]):
+            if o.only in (None, "keepalive"):
+                pairs("nginx, small file, keep-alive, saturated", cg, nginx, o.sonde, o.pairs, o.seconds, 16, (), both)
+            if o.only in (None, "oneshot"):
+                pairs("nginx, small file, one-shot connections, saturated", cg, nginx, o.sonde, o.pairs, o.seconds, 16,
+                      ["-H", "Connection: close"], both)
         if o.only in (None, "scrape"):
             scrape(cg, nginx, o.sonde, work)
     finally:
