@@ -57,7 +57,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
 	__type(key, struct tuple_key);
-	__type(value, __u64);
+	__type(value, __u64); /* when, as conn_new_id() */
 } own_peers __weak SEC(".maps");
 
 /* Data: connections and their bytes. Written by lib/emit.h only, read by user space. */

@@ -37,6 +37,7 @@ struct flow_table {
 	struct hmap conns;
 	struct flow_stats stats;
 	uint64_t lost_ends, lost_records;
+	uint64_t now_ns; /* of the record that is looked at, or of the tick: a clock is not read for each of them */
 	uint32_t tick, loss_tick; /* now; when records were last seen to be lost, 0: never */
 	bool need_user;
 };
@@ -59,11 +60,11 @@ static const struct instrument tcp_connect_time = {
 
 static struct process *process_of(struct flow_table *t, uint32_t tgid)
 {
-	struct process *p = processes_get(t->r.processes, tgid, clock_mono_ns());
+	struct process *p = processes_get(t->r.processes, tgid, t->now_ns);
 
 	/* an exec or fork that is still in the control ring comes first */
 	if (p && p->exited && t->r.capture && capture_consume_control(t->r.capture) > 0)
-		p = processes_get(t->r.processes, tgid, clock_mono_ns());
+		p = processes_get(t->r.processes, tgid, t->now_ns);
 	return p;
 }
 
@@ -135,7 +136,7 @@ static void on_end(struct call_sink *sink, const struct flow *flow, struct call 
 		return;
 	}
 	t->stats.calls++;
-	metrics_call_end(t->r.metrics, c, clock_mono_ns());
+	metrics_call_end(t->r.metrics, c, t->now_ns);
 	if (t->r.traces)
 		span = traces_span(t->r.traces, c, proto_table[c->proto]->span_name(c, name, sizeof(name)));
 	t->r.call(t->r.ctx, c, span);
@@ -196,7 +197,7 @@ static void tcp_count(struct flow_table *t, struct conn *c, const struct instrum
 	char port[8];
 	size_t n = tcp_labels(c, l, port);
 
-	metrics_add(t->r.metrics, inst, c->owner, l + (inst != &tcp_active), n - (inst != &tcp_active), by, clock_mono_ns());
+	metrics_add(t->r.metrics, inst, c->owner, l + (inst != &tcp_active), n - (inst != &tcp_active), by, t->now_ns);
 }
 
 static bool is_tcp_end(const struct conn *c)
@@ -260,7 +261,7 @@ static void tcp_opened_or_accepted(struct flow_table *t, struct conn *c, const s
 		char port[8];
 
 		tcp_labels(c, l, port);
-		metrics_observe(t->r.metrics, &tcp_connect_time, c->owner, l + 1, 1, e->connect_ns / 1e9, clock_mono_ns());
+		metrics_observe(t->r.metrics, &tcp_connect_time, c->owner, l + 1, 1, e->connect_ns / 1e9, t->now_ns);
 	}
 }
 
@@ -319,7 +320,8 @@ static void on_bytes(struct flow_table *t, const struct ev_data *e, const uint8_
 {
 	struct conn *c = conn_find(t, e->conn);
 	struct flow_data d = {
-		.dir = e->dir, .data = bytes, .len = e->len, .start_ns = e->start_ns, .end_ns = e->h.ts,
+		.dir = e->dir, .data = bytes, .len = e->len, .start_ns = e->start_ns,
+		.end_ns = e->after && e->start_ns ? e->start_ns : e->h.ts,
 		.wait_ns = e->wait_ns, .pid = e->tgid, .tid = e->tid, .note = e->note,
 	};
 	int err = 0;
@@ -345,9 +347,13 @@ static void on_bytes(struct flow_table *t, const struct ev_data *e, const uint8_
 	if (!err)
 		err = conn_hole(t, c, e->dir, e->pos, e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->h.ts);
 	if (!err && e->len) {
-		c->pos[e->dir] = e->pos + e->len;
+		c->pos[e->dir] = e->pos + e->span;
 		err = c->proto->data(c->state, &c->flow, &d, &t->sink);
 	}
+	/* nothing was lost between a piece and the body behind it */
+	c->flow.gap = false;
+	if (!err && e->after)
+		err = conn_hole(t, c, e->dir, c->pos[e->dir] + e->after, e->h.ts);
 	if (err)
 		conn_unknown(t, c);
 }
@@ -394,7 +400,7 @@ static void on_connect_failed(struct flow_table *t, const struct ev_tcp_fail *e)
 	snprintf(port, sizeof(port), "%u", e->rport);
 	l[0] = (struct label){ "error.type", reasons[e->reason < ARRAY_SIZE(reasons) ? e->reason : 0] };
 	l[1] = (struct label){ "server.port", port };
-	metrics_add(t->r.metrics, &tcp_failed, p->service, l, 2, 1, clock_mono_ns());
+	metrics_add(t->r.metrics, &tcp_failed, p->service, l, 2, 1, t->now_ns);
 }
 
 /* --- records --- */
@@ -413,6 +419,7 @@ int flow_on_data(void *table, void *data, size_t size)
 
 	if (size < sizeof(*h) || h->size > size)
 		return malformed(t);
+	t->now_ns = MAX(t->now_ns, h->ts);
 	switch (h->kind) {
 	case EV_CONN:
 		if (size < sizeof(struct ev_conn))
@@ -420,7 +427,7 @@ int flow_on_data(void *table, void *data, size_t size)
 		on_conn(t, data);
 		return 0;
 	case EV_DATA:
-		if (size < sizeof(*d) || d->len > size - sizeof(*d) || d->dir > 1)
+		if (size < sizeof(*d) || d->len > size - sizeof(*d) || d->dir > 1 || d->span < d->len)
 			return malformed(t);
 		on_bytes(t, d, (const uint8_t *)(d + 1));
 		return 0;
@@ -458,7 +465,7 @@ static int on_exec(struct flow_table *t, const struct ev_exec *e, size_t size)
 		return malformed(t);
 	seed.args = (struct str){ text, e->args_len };
 	seed.environ = (struct str){ text + e->args_len, e->env_len };
-	tell_verdict(t, e->tgid, processes_exec(t->r.processes, &seed, clock_mono_ns()));
+	tell_verdict(t, e->tgid, processes_exec(t->r.processes, &seed, t->now_ns));
 	return 0;
 }
 
@@ -470,14 +477,15 @@ int flow_on_control(void *table, void *data, size_t size)
 
 	if (size < sizeof(*h) || h->size > size)
 		return malformed(t);
+	t->now_ns = MAX(t->now_ns, h->ts);
 	if (h->kind == EV_EXEC)
 		return on_exec(t, data, size);
 	if (size < sizeof(*p))
 		return malformed(t);
 	if (h->kind == EV_FORK)
-		tell_verdict(t, p->tgid, processes_fork(t->r.processes, p->ppid, p->tgid, clock_mono_ns()));
+		tell_verdict(t, p->tgid, processes_fork(t->r.processes, p->ppid, p->tgid, t->now_ns));
 	else if (h->kind == EV_EXIT)
-		processes_exit(t->r.processes, p->tgid, clock_mono_ns());
+		processes_exit(t->r.processes, p->tgid, t->now_ns);
 	else
 		return malformed(t);
 	return 0;
@@ -538,7 +546,7 @@ static void judge_pending(struct flow_table *t)
 	size_t n = capture_pending(t->r.capture, tgids, ARRAY_SIZE(tgids));
 
 	for (size_t i = 0; i < n; i++)
-		tell_verdict(t, tgids[i], processes_get(t->r.processes, tgids[i], clock_mono_ns()));
+		tell_verdict(t, tgids[i], processes_get(t->r.processes, tgids[i], t->now_ns));
 }
 
 void flow_tick(struct flow_table *t, uint64_t now_ns)
@@ -548,6 +556,7 @@ void flow_tick(struct flow_table *t, uint64_t now_ns)
 	if (!t->r.capture)
 		return;
 	t->tick++;
+	t->now_ns = now_ns;
 	capture_stats(t->r.capture, stats);
 	if (t->stats.conns_unix || stats[STAT_LOST_ENDS] != t->lost_ends)
 		sweep(t, now_ns);
@@ -564,8 +573,9 @@ static void judged(void *table, struct process *p)
 void flow_judge_all(struct flow_table *t)
 {
 	t->need_user = processes_rules_need_user(t->r.config);
+	t->now_ns = clock_mono_ns();
 	if (t->need_user)
-		processes_scan(t->r.processes, judged, t, clock_mono_ns());
+		processes_scan(t->r.processes, judged, t, t->now_ns);
 }
 
 struct flow_table *flow_table_new(const struct flow_rooms *rooms)
@@ -577,6 +587,7 @@ struct flow_table *flow_table_new(const struct flow_rooms *rooms)
 	t->r = *rooms;
 	t->sink = (struct call_sink){ .begin = on_begin, .end = on_end, .drop = on_drop, .lost = on_lost };
 	t->need_user = processes_rules_need_user(rooms->config);
+	t->now_ns = clock_mono_ns();
 	return t;
 }
 

@@ -47,7 +47,7 @@ int iter_conns(struct bpf_iter__bpf_sk_storage_map *ctx)
 		return 0;
 	}
 
-	if (c && c->id && c->flags & CONN_ANNOUNCED)
+	if (c && c->id && c->announced)
 		bpf_seq_write(ctx->meta->seq, &c->id, sizeof(c->id));
 	return 0;
 }

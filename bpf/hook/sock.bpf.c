@@ -11,13 +11,17 @@
 static __always_inline __u32 see_gap(struct tcp_sock *tp, struct sonde_conn *c, __u32 dir, __u32 n)
 {
 	__u32 seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
-	__u32 missed = seq - c->tcp_seq[dir] - n;
+	struct sonde_half *h = &c->half[dir & 1];
+	__u32 missed = seq - h->tcp_seq - n;
 
 	/* one may be urgent data; more than half the space: another thread was faster, not a gap */
-	if (c->tcp_seq[dir] && missed > 1 && missed < (1U << 31)) {
-		c->pos[dir] += missed;
+	if (h->tcp_seq && missed > 1 && missed < (1U << 31)) {
+		if (c->held.len && c->held_dir == dir)
+			conn_release(c, h->pos, h->last_ns);
+		h->pos += missed;
 		/* when they passed is not known either */
-		c->flags |= CONN_UNSEEN | CONN_GAP;
+		c->unseen = 1;
+		c->gap = 1;
 		stat_add(STAT_SPLICED_BYTES, missed);
 		proc_flag(c->tgid, PROC_SPLICED);
 	}
@@ -94,14 +98,14 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	if (ret < 0 || flags & (MSG_OOB | MSG_ERRQUEUE) || (dir == DIR_RECV && flags & MSG_PEEK) || !sock_is_stream(sk))
 		return 0;
 	c = conn_of(sk);
-	if (c && c->flags & CONN_IGNORED)
+	if (c && c->ignored)
 		return 0;
 	if (!ret) {
 		/* a read of no bytes ends nothing */
 		if (sk->__sk_common.skc_family != AF_UNIX && !(sk->sk_shutdown & RCV_SHUTDOWN))
 			return 0;
 		/* the peer's end was read; on a unix socket the only sign of it */
-		if (c && dir == DIR_RECV && c->flags & CONN_ANNOUNCED)
+		if (c && dir == DIR_RECV && c->announced)
 			conn_peer_fin(c);
 		if (dir == DIR_RECV && sk->__sk_common.skc_family == AF_UNIX)
 			unix_peer_closed(sk);
@@ -113,8 +117,8 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	if (!may_read(c, tgid)) {
 		if (c) {
 			/* bytes of an excluded program on a socket that it shares with one that is read */
-			c->pos[dir] += ret;
-			c->tcp_seq[dir] = 0;
+			c->half[dir & 1].pos += ret;
+			c->half[dir & 1].tcp_seq = 0;
 		}
 		return 0;
 	}
@@ -138,7 +142,7 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	}
 	conn_bytes(sk, c, &p);
 	/* last: a FIN that is worked off on another CPU looks here for what was told */
-	c->tcp_seq[dir] = seq;
+	c->half[dir & 1].tcp_seq = seq;
 	return 0;
 }
 
@@ -171,7 +175,7 @@ int BPF_PROG(sock_data_ready, struct sock *sk)
 	__u64 t = run_begin(RUN_DATA_READY);
 	struct sonde_conn *c = sock_is_stream(sk) ? conn_of(sk) : NULL;
 
-	if (c && !c->ready_ns && !(c->flags & (CONN_IGNORED | CONN_LISTENER)))
+	if (c && !c->ready_ns && !c->ignored && !(c->flags & CONN_LISTENER))
 		c->ready_ns = bpf_ktime_get_ns();
 	run_end(RUN_DATA_READY, t);
 	return 0;
@@ -194,9 +198,9 @@ int BPF_PROG(sock_spliced, struct sock *sk)
 		return 0;
 	c = conn_of(sk);
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (!c || !tp || !c->tcp_seq[DIR_RECV] || c->flags & CONN_IGNORED)
+	if (!c || !tp || !c->half[DIR_RECV].tcp_seq || c->ignored)
 		return 0;
-	n = tp->copied_seq - c->tcp_seq[DIR_RECV];
+	n = tp->copied_seq - c->half[DIR_RECV].tcp_seq;
 	if (n && n < (1U << 31))
 		moved(sk, n, 0, DIR_RECV);
 	return 0;
@@ -209,7 +213,8 @@ int BPF_PROG(sock_send_start, struct sock *sk)
 	__u64 t = run_begin(RUN_SEND_START);
 	struct sonde_conn *c = conn_of(sk);
 
-	if (c && !c->send_ns && !(c->flags & CONN_IGNORED))
+	/* a held record's message has begun before */
+	if (c && !c->send_ns && !c->ignored && !c->held.len)
 		c->send_ns = bpf_ktime_get_ns();
 	run_end(RUN_SEND_START, t);
 	return 0;

@@ -51,11 +51,11 @@ static __always_inline void established(struct sock *sk, struct sonde_conn *c)
 	}
 	if (c->flags & CONN_OWN) {
 		struct tuple_key k = {};
-		__u64 now = bpf_ktime_get_ns();
+		__u64 since = conn_new_id();
 
 		sock_tuple(sk, &k, true);
-		bpf_map_update_elem(&own_peers, &k, &now, BPF_ANY);
-		c->flags |= CONN_IGNORED;
+		bpf_map_update_elem(&own_peers, &k, &since, BPF_ANY);
+		c->ignored = 1;
 		return;
 	}
 	conn_announce(sk, c, connect_ns);
@@ -100,7 +100,7 @@ static __always_inline bool all_read(struct sock *sk, const struct sonde_conn *c
 
 	if (!tp)
 		return false;
-	seen = c->tcp_seq[DIR_RECV];
+	seen = c->half[DIR_RECV].tcp_seq;
 	if (!seen)
 		seen = tp->rcv_nxt - (__u32)tp->bytes_received; /* nothing was told yet */
 	return tp->rcv_nxt - seen <= 1;

@@ -39,12 +39,14 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 /* classify.bpf.c: sends EV_CONN unless it was sent; 0, or -1 when the ring is full. */
 __hidden int conn_announce(struct sock *sk, struct sonde_conn *c, __u64 connect_ns);
 __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err);
+/* classify.bpf.c: the record that waits for its message's end goes now; up to `pos` its bytes have passed, by `ns`. */
+__hidden int conn_release(struct sonde_conn *c, __u64 pos, __u64 ns);
 
 /* The peer's end was seen and everything before it was read. */
 static __always_inline void conn_peer_fin(struct sonde_conn *c)
 {
-	if (c->flags & CONN_PEER_FIN)
+	if (c->peer_fin)
 		return;
-	c->flags |= CONN_PEER_FIN;
+	c->peer_fin = 1;
 	conn_end(c, END_PEER_FIN, 0);
 }

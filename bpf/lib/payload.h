@@ -10,15 +10,6 @@
 
 #define IOVS_MAX 1024 /* UIO_MAXIOV, include/uapi/linux/uio.h */
 
-struct payload {
-	__u64 base; /* buffer; or vector */
-	__u64 iovs; /* 0: base is the buffer itself */
-	__u32 ok;
-	/* an event is walked forwards: where the last copy began */
-	__u32 first;	 /* index into the vector */
-	__u32 first_off; /* of its first byte in the message */
-};
-
 enum payload_kind { PAYLOAD_NONE, PAYLOAD_OK, PAYLOAD_MANY };
 
 /*
@@ -32,10 +23,8 @@ static __always_inline int payload_find(struct payload *p)
 	struct user_msghdr hdr;
 	struct syscall_regs r;
 
-	p->iovs = 0;
-	p->ok = 0;
-	p->first = 0;
-	p->first_off = 0;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->found = 1;
 	if (task->flags & 0x00200000 /* PF_KTHREAD */ || task_is_compat(task))
 		return PAYLOAD_NONE;
 	syscall_regs_get(task, &r);
@@ -132,20 +121,36 @@ static int copy_iov(__u32 i, struct iov_copy *c)
 	return 0;
 }
 
-/* Copies `want` (≤ PIECE_MAX) bytes from `off` of the payload into the walk; returns how many, or -1. */
-static __always_inline int payload_copy(struct payload *p, struct walk *s, __u32 off, __u32 want)
+/*
+ * Copies `want` (≤ PIECE_MAX) bytes from `off` of the event's payload into the walk; returns how many, or -1. Global, as
+ * the protocols' entries are: verified once.
+ */
+int payload_look(__u32 off, __u32 want);
+__weak int payload_look(__u32 off, __u32 want)
 {
-	struct iov_copy c = { .vec = p->base, .first = p->first, .n = p->iovs, .skip = off - p->first_off, .want = want };
+	struct walk *w = walk_get();
+	struct iov_copy c = {};
+	struct payload *p;
 
+	if (!w)
+		return -1;
+	p = &w->pay;
+	if (!p->found)
+		payload_find(p);
 	if (!p->ok)
 		return -1;
 	if (want > PIECE_MAX)
 		want = PIECE_MAX;
 	if (!p->iovs) {
-		if (bpf_probe_read_user(s->data, want, (void *)(p->base + off)))
+		if (bpf_probe_read_user(w->data, want, (void *)(p->base + off)))
 			return -1;
 		return want;
 	}
+	c.vec = p->base;
+	c.first = p->first;
+	c.n = p->iovs;
+	c.skip = off - p->first_off;
+	c.want = want;
 	bpf_loop(IOVS_MAX, copy_iov, &c, 0);
 	p->first += c.passed;
 	p->first_off += c.passed_bytes;

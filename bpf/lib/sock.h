@@ -41,6 +41,16 @@ static __always_inline __u32 sock_netns(const struct sock *sk)
 	return sk->__sk_common.skc_net.net->ns.inum;
 }
 
+/* An address as sock_tuple() spells it: 127.0.0.0/8 or ::1. */
+static __always_inline bool is_loopback(const __u8 *a)
+{
+	const __u32 *w = (const __u32 *)a;
+
+	if (w[1] | w[2] | w[3])
+		return !(w[0] | w[1] | w[2]) && w[3] == bpf_htonl(1);
+	return a[0] == 127;
+}
+
 /* The tuple as this socket spells it; v4 in v6 sockets is spelled as v4, so that both ends agree. */
 static __always_inline void sock_tuple(const struct sock *sk, struct tuple_key *k, bool mirrored)
 {
@@ -55,5 +65,6 @@ static __always_inline void sock_tuple(const struct sock *sk, struct tuple_key *
 	}
 	k->lport = mirrored ? sock_rport(sk) : sock_lport(sk);
 	k->rport = mirrored ? sock_lport(sk) : sock_rport(sk);
-	k->netns = 0; /* the far end may stand in another namespace; addresses are enough for ports this fresh */
+	/* the far end may stand in another namespace, but not that of a loopback address */
+	k->netns = is_loopback(l) ? sock_netns(sk) : 0;
 }

@@ -60,20 +60,47 @@ struct h1_dir {
 	__u8 digits;   /* chunk-size line in progress */
 };
 
+/*
+ * One direction's half of a connection's state. The other direction reads it while it may be changing: `count` is
+ * last, so that what it covers is there when it is seen.
+ */
 struct h1 {
-	struct h1_dir d[2];
-	__u64 no_body; /* bit n: the n-th outstanding request's answer has no body */
-	__u32 asked;	/* requests so far; wraps */
-	__u32 answered; /* may be ahead of `asked`: answers came before their requests */
-	__u16 connect; /* so many answers until that of a CONNECT; 0: none is outstanding */
-	__u8 req_dir;
-	__u8 uncertain;
+	struct h1_dir d;
+	/* of the direction of requests */
+	__u64 no_body;	 /* bit n modulo 64: the answer to request n has no body */
+	__u32 connect;	 /* the number behind that of the last CONNECT; 0: there was none */
+	/* of both */
+	__u32 uncertain; /* requests and answers may be out of step */
+	__u32 pad;
+	__u32 count;	 /* requests, or final answers, so far; wraps. Answers may be ahead: they came before their requests */
 };
-_Static_assert(sizeof(struct h1) <= CONN_PROTO_STATE, "HTTP/1 state does not fit");
+_Static_assert(sizeof(struct h1) <= CONN_HALF_STATE, "HTTP/1 state does not fit");
 
-static __always_inline __s32 outstanding(const struct h1 *h)
+static __always_inline struct h1 *own(struct walk *w)
 {
-	return (__s32)(h->asked - h->answered);
+	return (struct h1 *)w->own;
+}
+
+static __always_inline const struct h1 *other(const struct walk *w)
+{
+	return (const struct h1 *)w->other;
+}
+
+static __always_inline bool is_request(const struct walk *w)
+{
+	return w->dir == w->req_dir;
+}
+
+static __always_inline bool is_uncertain(struct walk *w)
+{
+	return own(w)->uncertain || other(w)->uncertain;
+}
+
+static __always_inline __s32 outstanding(struct walk *w)
+{
+	__s32 n = own(w)->count - other(w)->count;
+
+	return is_request(w) ? n : -n;
 }
 
 /* A scan's parameters and results, in walk.tmp. */
@@ -86,6 +113,9 @@ struct scan {
 	__u32 eol;	  /* out: end of the first line (its LF); ~0: none */
 	__u32 last;	  /* out: where the last line begins; ~0: not in this piece */
 	__u32 at;
+	__u32 framing;	  /* out: where the field that frames the body begins */
+	__u16 framing_len; /* out: its length, with the line's end; 0: not of the plain form */
+	__u16 n_framing;  /* out: how many there are */
 };
 _Static_assert(sizeof(struct scan) <= sizeof(((struct walk *)0)->tmp), "scan does not fit");
 
@@ -136,6 +166,9 @@ __u32 http1_line_at(__u32 pos)
 		s->end = pos + (c == '\n' ? 1 : 2);
 		return 1;
 	}
+	/* a folded line may belong to any field */
+	if (c == ' ' || c == '\t')
+		s->n_framing = 2;
 	c |= 0x20;
 	if (c != 'c' && c != 't' && c != 'e')
 		return 0;
@@ -154,15 +187,25 @@ __u32 http1_line_at(__u32 pos)
 				return 0;
 			if (d >= '0' && d <= '9')
 				v = v * 10 + (d - '0');
-			else if (d != ' ' && d != '\t')
+			else if (d == '\r' && p[16 + i] == '\n' && i) {
+				s->framing_len = 17 + i;
+				break;
+			} else if (d != ' ' && d != '\t')
 				break;
 		}
 		s->length = v;
 		s->flags |= F_LENGTH;
+		s->framing = pos;
+		s->n_framing++;
 	} else if (w == word('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') && pos + 18 <= wk->cap) {
 		if ((word_at(p + 8) | LOWER) == word('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') && (p[16] | 0x20) == 'g' &&
-		    p[17] == ':')
+		    p[17] == ':') {
 			s->flags |= F_CHUNKED;
+			s->framing = pos;
+			s->n_framing++;
+			if (word_at(p + 18) == word(' ', 'c', 'h', 'u', 'n', 'k', 'e', 'd') && p[26] == '\r' && p[27] == '\n')
+				s->framing_len = 28;
+		}
 	} else if ((w & 0x00ffffffffffffffULL) == (word('e', 'x', 'p', 'e', 'c', 't', ':', 0)) && pos + 7 <= wk->cap) {
 		s->flags |= F_EXPECT;
 	}
@@ -298,6 +341,8 @@ static __always_inline __u32 do_http1_scan(struct walk *w)
 	s->eol = ~0U;
 	s->last = ~0U;
 	s->flags = 0;
+	s->framing_len = 0;
+	s->n_framing = 0;
 	if (s->line != L_OTHER)
 		scan_split(s, 0);
 	if (!s->end)
@@ -363,9 +408,9 @@ static __always_inline __u32 do_http1_starts(struct walk *w)
 }
 PROTO_ENTRY(http1_starts)
 
-static __always_inline bool starts_message(const struct h1 *h, struct walk *w)
+static __always_inline bool starts_message(struct walk *w)
 {
-	return http1_starts() & (w->dir == h->req_dir ? STARTS_REQUEST : STARTS_ANSWER);
+	return http1_starts() & (is_request(w) ? STARTS_REQUEST : STARTS_ANSWER);
 }
 
 /* The first line of what begins like a request: 1 it ends with the version, 0 it does not, -1 its end is not here. */
@@ -386,26 +431,25 @@ static __always_inline int line_ends_well(struct walk *w)
 
 static __always_inline __u32 do_http1_detect(struct walk *w)
 {
-	struct h1 *h = (struct h1 *)w->state;
 	__u32 starts = http1_starts();
 
 	if (!starts)
 		return 0;
 	/* a lone 'H' may be both: connections begin with a request */
 	if (starts & STARTS_ANSWER && w->cap > 1) {
-		h->req_dir = !w->dir;
+		w->req_dir = !w->dir;
 		return 1;
 	}
 	if (!line_ends_well(w))
 		return 0;
-	h->req_dir = w->dir;
+	w->req_dir = w->dir;
 	return 1;
 }
 
 /* A body that may not be there: what stands in its place is looked at once. */
-static __always_inline bool is_doubtful(const struct h1 *h, const struct h1_dir *d, bool request)
+static __always_inline bool is_doubtful(struct walk *w)
 {
-	return d->flags & F_MAYBE && (request ? outstanding(h) <= 0 : h->uncertain);
+	return own(w)->d.flags & F_MAYBE && (is_request(w) ? outstanding(w) <= 0 : is_uncertain(w));
 }
 
 static __always_inline __u32 skip_body(struct walk *w, struct h1_dir *d)
@@ -425,37 +469,40 @@ static __always_inline __u32 skip_body(struct walk *w, struct h1_dir *d)
 
 static __always_inline __u32 do_http1_skip(struct walk *w)
 {
-	struct h1 *h = (struct h1 *)w->state;
-	struct h1_dir *d = &h->d[w->dir & 1];
+	struct h1_dir *d = &own(w)->d;
 
 	if (d->mode == M_CHUNK ? !d->remaining || d->digits : d->mode != M_SKIP && d->mode != M_CLOSE)
 		return 0;
-	if (d->mode != M_CHUNK && is_doubtful(h, d, w->dir == h->req_dir))
+	if (d->mode != M_CHUNK && is_doubtful(w))
 		return 0;
 	return skip_body(w, d);
 }
 
-static __always_inline void request_head(struct h1 *h, __u64 first)
+static __always_inline void request_head(struct walk *w, __u64 first)
 {
-	__s32 before = outstanding(h);
+	bool is_head = (first & 0xffffffffffULL) == (word('H', 'E', 'A', 'D', ' ', 0, 0, 0));
+	struct h1 *h = own(w);
+	__s32 before = outstanding(w);
+	__u64 bit = 1ULL << (h->count & 63);
 
-	h->asked++;
-	if (before < 0)
-		return;
-	if ((first & 0xffffffffffULL) == (word('H', 'E', 'A', 'D', ' ', 0, 0, 0))) {
-		if (before < 64)
-			h->no_body |= 1ULL << (before & 63);
-		else
-			h->uncertain = 1;
+	if (before >= 64) {
+		/* the bit is another's that waits */
+		h->uncertain |= is_head || h->no_body & bit;
+	} else if (before >= 0) {
+		h->no_body = is_head ? h->no_body | bit : h->no_body & ~bit;
 	}
-	if (first == word('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '))
-		h->connect = before + 1;
+	if (before >= 0 && first == word('C', 'O', 'N', 'N', 'E', 'C', 'T', ' '))
+		h->connect = h->count + 1;
+	h->count++;
 }
 
 /* first: "/1.1 200" */
-static __always_inline void answer_head(struct h1 *h, struct h1_dir *d, __u64 first)
+static __always_inline void answer_head(struct walk *w, __u64 first)
 {
 	__u8 a = first >> 40, b = first >> 48, c = first >> 56;
+	const struct h1 *ask = other(w);
+	struct h1 *h = own(w);
+	struct h1_dir *d = &h->d;
 
 	if (a == '1' && !(b == '0' && c == '1')) {
 		d->flags |= F_NO_BODY;
@@ -465,14 +512,15 @@ static __always_inline void answer_head(struct h1 *h, struct h1_dir *d, __u64 fi
 		d->flags |= F_SWITCH | F_NO_BODY;
 	if ((a == '2' && b == '0' && c == '4') || (a == '3' && b == '0' && c == '4'))
 		d->flags |= F_NO_BODY;
-	if (h->connect && !--h->connect && a == '2')
-		d->flags |= F_SWITCH | F_NO_BODY;
-	if (outstanding(h) <= 0)
+	if (outstanding(w) <= 0) {
 		h->uncertain = 1;
-	h->answered++;
-	if (h->no_body & 1)
-		d->flags |= F_NO_BODY;
-	h->no_body >>= 1;
+	} else {
+		if (ask->no_body >> (h->count & 63) & 1)
+			d->flags |= F_NO_BODY;
+		if (ask->connect == h->count + 1 && a == '2')
+			d->flags |= F_SWITCH | F_NO_BODY;
+	}
+	h->count++;
 }
 
 static __always_inline void head_reset(struct h1_dir *d)
@@ -531,9 +579,47 @@ static __always_inline bool head_first(struct walk *w, struct h1_dir *d, bool re
 	return d->partial + take >= from + 8;
 }
 
-static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_dir *d)
+/* Of an answer's head, the status and the field that frames its body are all that the decoder wants. */
+#define STATUS_LEN 13 /* "HTTP/1.1 200 " */
+#define KEPT_LINE_MAX (CONN_HELD_MAX - STATUS_LEN - 4)
+
+static __always_inline void put_word(__u8 *p, __u64 v)
 {
-	bool request = w->dir == h->req_dir;
+#ifdef SONDE_SHIM
+	__builtin_memcpy(p, &v, 8);
+#else
+	*(volatile __u64 *)p = v;
+#endif
+}
+
+/* The whole head is here: shortens it in place, if it is of the plain form, to a head that frames the same. */
+static __always_inline void abridge(struct walk *w, const struct scan *s)
+{
+	__u32 len = s->n_framing ? s->framing_len : 0, from = s->framing;
+	__u8 *p = w->data;
+
+	if (s->n_framing > 1 || (s->n_framing && !len) || len > KEPT_LINE_MAX || p[STATUS_LEN - 1] != ' ' ||
+	    s->end < STATUS_LEN + 4 + len)
+		return;
+	w->span = s->end;
+	p += STATUS_LEN;
+	p[0] = '\r';
+	p[1] = '\n';
+	p += 2;
+	if (len)
+		for (int i = 0; i < KEPT_LINE_MAX + 7; i += 8)
+			put_word(p + i, word_at(w->data + ((from + i) & PIECE_MASK)));
+	p += len & 63;
+	p[0] = '\r';
+	p[1] = '\n';
+	w->emit = STATUS_LEN + 4 + len;
+}
+
+static __always_inline __u32 walk_head(struct walk *w)
+{
+	bool request = is_request(w), whole;
+	struct h1 *h = own(w);
+	struct h1_dir *d = &h->d;
 	struct scan *s;
 	__u32 take;
 
@@ -542,9 +628,9 @@ static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_d
 		w->emit = 1;
 		return 1;
 	}
-	if (!d->partial && !starts_message(h, w)) {
+	if (!d->partial && !starts_message(w)) {
 		/* the very first answer is none: the request was not HTTP's either, and user space must see it */
-		if (!request && !w->unseen && h->asked && !h->answered && h->no_body == 0) {
+		if (!request && !w->unseen && other(w)->count && !h->count && !other(w)->no_body) {
 			w->emit = w->cap < 16 ? w->cap : 16;
 			w->leave = 1;
 		}
@@ -555,20 +641,21 @@ static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_d
 	if (!s->end && w->cap < w->left && w->cap < PIECE_MAX)
 		return 0;
 	take = s->end ? s->end : w->cap;
+	whole = s->end && !d->partial && !request;
 	if (!d->partial) {
 		w->heads = request;
 		w->note = NOTE_HEAD | (request ? NOTE_REQUEST : 0);
 		if (!w->unseen)
-			w->note |= NOTE_NUMBER | (request ? h->asked : h->answered);
+			w->note |= NOTE_NUMBER | h->count;
 	}
 	d->flags |= s->flags;
 	d->remaining = s->length;
 	d->line = s->line;
 	if (head_first(w, d, request, take)) {
 		if (request)
-			request_head(h, d->first);
+			request_head(w, d->first);
 		else
-			answer_head(h, d, d->first);
+			answer_head(w, d->first);
 	}
 	d->partial += take;
 	if (d->partial < PARTIAL_MAX)
@@ -578,6 +665,10 @@ static __always_inline __u32 walk_head(struct walk *w, struct h1 *h, struct h1_d
 	if (s->end) {
 		w->leave = !!(d->flags & F_SWITCH);
 		head_done(d, request);
+	}
+	if (whole) {
+		abridge(w, s);
+		w->hold = w->span && d->mode == M_SKIP && !is_uncertain(w);
 	}
 	return take;
 }
@@ -651,7 +742,7 @@ static __always_inline bool is_hex(__u8 c)
 	return (c >= '0' && c <= '9') || (low >= 'a' && low <= 'f');
 }
 
-static __always_inline __u32 walk_chunk(struct walk *w, struct h1 *h, struct h1_dir *d)
+static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 {
 	struct chunk_line *l = (struct chunk_line *)w->tmp;
 	bool fresh = !d->digits;
@@ -662,11 +753,8 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1 *h, struct h1_
 	l->size = fresh ? 0 : d->remaining;
 	l->ext = d->digits & EXTENSION;
 	http1_chunk_line();
-	if (fresh) {
-		__u32 next = w->dir == h->req_dir ? h->asked : h->answered;
-
-		w->note = NOTE_CHUNK_MAKE(d->body, next - 1) | (w->unseen ? 0 : NOTE_NUMBER);
-	}
+	if (fresh)
+		w->note = NOTE_CHUNK_MAKE(d->body, own(w)->count - 1) | (w->unseen ? 0 : NOTE_NUMBER);
 	if (!l->len) {
 		n = w->cap < LINE_MAX ? w->cap : LINE_MAX;
 		d->flags = 0;
@@ -690,16 +778,15 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1 *h, struct h1_
  * Where a body should begin or go on, is there a message instead? In a request's place a body may look like one: it takes
  * a whole line, or at least one that goes as far as a path.
  */
-static __always_inline bool is_message_instead(struct walk *w, const struct h1 *h, const struct h1_dir *d)
+static __always_inline bool is_message_instead(struct walk *w, const struct h1_dir *d)
 {
-	bool request = w->dir == h->req_dir;
 	int line;
 
 	if (d->mode == M_CHUNK && !d->digits && !is_hex(w->data[0]))
 		return true;
-	if (!is_doubtful(h, d, request) || !starts_message(h, w))
+	if (!is_doubtful(w) || !starts_message(w))
 		return false;
-	if (!request)
+	if (!is_request(w))
 		return true;
 	line = line_ends_well(w);
 	if (line >= 0)
@@ -712,22 +799,21 @@ static __always_inline bool is_message_instead(struct walk *w, const struct h1 *
 
 static __always_inline __u32 do_http1_walk(struct walk *w)
 {
-	struct h1 *h = (struct h1 *)w->state;
-	struct h1_dir *d = &h->d[w->dir & 1];
+	struct h1_dir *d = &own(w)->d;
 
 	w->note = NOTE_REST;
-	if ((d->mode == M_SKIP || d->mode == M_CHUNK || d->mode == M_CLOSE) && is_message_instead(w, h, d))
+	if ((d->mode == M_SKIP || d->mode == M_CHUNK || d->mode == M_CLOSE) && is_message_instead(w, d))
 		head_reset(d);
 	switch (d->mode) {
 	case M_SKIP:
 	case M_CLOSE:
 		return skip_body(w, d);
 	case M_CHUNK:
-		return walk_chunk(w, h, d);
+		return walk_chunk(w, d);
 	case M_TRAIL:
 		return walk_trailer(w, d);
 	default:
-		return walk_head(w, h, d);
+		return walk_head(w);
 	}
 }
 
@@ -737,10 +823,7 @@ PROTO_ENTRY(http1_skip)
 /* Framing that passed unread: from here on only a message's start is certain. Known lengths were skipped before. */
 static __always_inline __u32 do_http1_gap(struct walk *w)
 {
-	struct h1_dir *d = &((struct h1 *)w->state)->d[w->dir & 1];
-
-	head_reset(d);
-	d->mode = M_HEAD;
+	head_reset(&own(w)->d);
 	return 0;
 }
 PROTO_ENTRY(http1_gap)

@@ -4,13 +4,13 @@
  * recognises a connection and decides which bytes user space need not see. Copying too much
  * costs, copying too little is a hole that user space sees and counts; neither makes a wrong call.
  *
- * <name>_detect: looks at the first bytes of an event; 1: this is it, and the state is prepared.
+ * <name>_detect: looks at the first bytes of an event; 1: this is it, and w->req_dir is told.
  *   Called once or a few times per connection.
  * <name>_skip: how many of the next `left` bytes of this direction need not be seen; advances the state by
  *   them. w->done becomes 1 when a message ended with them.
  * <name>_walk: data[0..cap) are the next bytes (left ≥ cap in the event). Returns how many were
  *   taken, or 0 to ask for more (only if cap < left and cap < PIECE_MAX). What is to be
- *   emitted of them stands in w->emit.
+ *   emitted of them stands in w->emit: a prefix, or what it made of them in place (w->span).
  *
  * <name>_gap: the next `left` bytes of this direction passed and cannot be read: where the stream stands
  *   behind them is not known unless the state tells.
@@ -41,18 +41,34 @@
 #define PIECE_MAX 8192
 #define PIECE_MASK (PIECE_MAX - 1)
 
+/* Where an event's bytes lie in the program's memory, see lib/payload.h. */
+struct payload {
+	__u64 base; /* buffer; or vector */
+	__u64 iovs; /* 0: base is the buffer itself */
+	__u32 found; /* it was looked for */
+	__u32 ok;
+	/* an event is walked forwards: where the last copy began */
+	__u32 first;	 /* index into the vector */
+	__u32 first_off; /* of its first byte in the message */
+};
+
 struct walk {
-	__u64 state[CONN_PROTO_STATE / 8]; /* the connection's proto_state, copied in and out */
+	__u64 own[CONN_HALF_STATE / 8];	  /* this direction's state, copied in and out */
+	__u64 other[CONN_HALF_STATE / 8]; /* the other one's, to look at: it may move on at this moment */
 	__u64 note;  /* out: ev_data.note of what is emitted, see bpf/shared/note.h */
 	__u32 cap;
 	__u32 left;
 	__u32 dir;
+	__u32 req_dir; /* the direction of requests; out: of detect */
 	__u32 emit;  /* out: how many of data to send to user space */
+	__u32 span;  /* out: data was abridged to `emit`, and stands for so many bytes of the stream; 0: it was not */
+	__u32 hold;  /* out: what follows of the message need not be seen, and its end will be told by `done`: the record may wait for it */
 	__u32 heads; /* out: requests that begin in what is emitted */
 	__u32 done;  /* out: a message ended with what was taken */
 	__u32 leave; /* out: after these bytes the connection stops being this protocol */
 	__u32 unseen; /* in: of this connection bytes have passed that nobody looked at: it was joined late, or they could not be read */
 	__u64 tmp[6]; /* the protocol's own, for one call */
+	struct payload pay;
 	struct ev_data ev; /* data follows it in the record */
 	__u8 data[2 * PIECE_MAX];
 };

@@ -33,14 +33,8 @@ enum sonde_conn_flags {
 	CONN_CLIENT = 1 << 1,	  /* connected */
 	CONN_FROM_START = 1 << 2, /* both streams are seen from their first byte */
 	CONN_LISTENER = 1 << 3,	  /* a listening socket; its children inherit the storage */
-	CONN_IGNORED = 1 << 4,	  /* no protocol that we know: costs one look-up from now on */
-	CONN_ANNOUNCED = 1 << 5,  /* EV_CONN is in the ring */
-	CONN_OWN = 1 << 6,	  /* sonde's own socket */
-	CONN_ENDED = 1 << 7,	  /* EV_END with END_CLOSED was sent */
-	CONN_GAP = 1 << 8,	  /* a record of this connection was lost since the last one */
-	CONN_TLS = 1 << 10,
-	CONN_PEER_FIN = 1 << 11, /* EV_END with END_PEER_FIN was sent */
-	CONN_UNSEEN = 1 << 12,	 /* bytes passed that could not be read */
+	CONN_OWN = 1 << 4,	  /* sonde's own socket */
+	CONN_TLS = 1 << 5,
 };
 
 struct ev_conn {
@@ -61,20 +55,22 @@ struct ev_conn {
 };
 
 enum sonde_data_flags {
-	DATA_GAP = 1 << 0,	/* a record of this connection was lost before this one: times of what lies between are not known */
-	DATA_NO_START = 1 << 1, /* start_ns is not known */
+	DATA_GAP = 1 << 0, /* a record of this connection was lost before this one: times of what lies between are not known */
 };
 
 struct ev_data {
 	struct ev_hdr h;
 	__u64 conn;
 	__u64 pos;	/* of data[0] in its direction's stream, as far as it was seen */
-	__u64 start_ns; /* the first byte passed; h.ts: the last one did */
+	__u64 start_ns; /* the first byte passed; h.ts: the last one did, with those of `after` */
 	__u64 wait_ns;	/* ~0: unknown */
 	__u64 note;	/* the protocol half's word about the bytes, see note.h */
+	__u64 after;	/* so many bytes passed behind them that nobody needs to see: a hole that has come to its end */
 	__u32 tgid;
 	__u32 tid;
 	__u32 len;	/* bytes of data; 0: only the position moves */
+	__u32 span;	/* bytes of the stream that they stand for: more than len where the protocol's half abridged them */
+	__u32 pad;
 	__u16 heads;	/* requests that begin here, as far as the kernel's half can tell */
 	__u8 dir;
 	__u8 proto;

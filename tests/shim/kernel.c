@@ -120,7 +120,7 @@ void shim_conn_bytes(struct sonde_conn *c, int dir, const struct shim_iovec *iov
 	struct passed p = { .dir = dir, .n = n, .start_ns = bpf_ktime_get_ns(), .wait_ns = ~0ULL };
 
 	/* as in hook/sock.bpf.c */
-	if (c->flags & CONN_IGNORED)
+	if (c->ignored)
 		return;
 	kernel.regs = (struct pt_regs){ .orig_ax = NR_readv, .si = (__u64)iov, .dx = n_iov };
 	if (n_iov == 1)

@@ -114,8 +114,8 @@ static void became_unknown(struct receiver *r, int err)
 static void on_data(struct receiver *r, const struct ev_data *e)
 {
 	struct flow_data d = {
-		.dir = e->dir, .data = (const uint8_t *)(e + 1), .len = e->len, .start_ns = e->start_ns, .end_ns = e->h.ts,
-		.wait_ns = e->wait_ns, .pid = e->tgid, .tid = e->tid, .note = e->note,
+		.dir = e->dir, .data = (const uint8_t *)(e + 1), .len = e->len, .start_ns = e->start_ns,
+		.end_ns = e->after && e->start_ns ? e->start_ns : e->h.ts, .wait_ns = e->wait_ns, .pid = e->tgid, .tid = e->tid, .note = e->note,
 	};
 	int err = 0;
 
@@ -136,9 +136,12 @@ static void on_data(struct receiver *r, const struct ev_data *e)
 	if (!err)
 		err = pass_hole(r, e->dir, e->pos, e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->h.ts);
 	if (!err && e->len) {
-		r->pos[e->dir] = e->pos + e->len;
+		r->pos[e->dir] = e->pos + e->span;
 		err = r->proto->data(r->state, &r->flow, &d, &r->sink);
 	}
+	r->flow.gap = false;
+	if (!err && e->after)
+		err = pass_hole(r, e->dir, r->pos[e->dir] + e->after, e->h.ts);
 	became_unknown(r, err);
 }
 
