@@ -19,7 +19,9 @@ struct sonde_live live = {};
 /* The two ends of a connection learn of it within two seconds; in the ids' unit. */
 #define OWN_PEER_AGE (2000000000ULL << 8)
 /* Pieces of one event: one for each message in it, however small they are. What is behind them is not looked at. */
+#ifndef STEPS_MAX
 #define STEPS_MAX (1 << 17)
+#endif
 
 struct step {
 	struct walk *w;

@@ -106,6 +106,8 @@ int judge(__u64 task_addr, __u32 tgid)
 		made.verdict = VERDICT_PENDING;
 	else
 		made.verdict = live.has_rules ? judge_rules(task) : VERDICT_READ;
-	bpf_map_update_elem(&procs, &tgid, &made, BPF_ANY);
+	/* without a place it is judged again and again */
+	if (bpf_map_update_elem(&procs, &tgid, &made, BPF_ANY) && !p)
+		stat_add(STAT_PROCS_REFUSED, 1);
 	return made.verdict;
 }

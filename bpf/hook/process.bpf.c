@@ -35,7 +35,9 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	made.flags &= PROC_IN_TREE;
 	if (ppid == settings.self_tgid)
 		return 0;
-	bpf_map_update_elem(&procs, &pid, &made, BPF_ANY);
+	/* without a place it falls out of a scope that is a process tree */
+	if (bpf_map_update_elem(&procs, &pid, &made, BPF_ANY))
+		stat_add(STAT_PROCS_REFUSED, 1);
 	if (!wanted(made.verdict))
 		return 0;
 	e.h.ts = bpf_ktime_get_ns();

@@ -60,7 +60,7 @@ static __always_inline bool may_read(struct sonde_conn *c, __u32 tgid)
 
 static __always_inline struct sonde_conn *conn_join(struct sock *sk, struct sonde_conn *c, __u32 tgid, __u32 dir, __u32 n)
 {
-	if (!c)
+	if (!c && !sock_is_kernels(sk))
 		c = conn_make(sk);
 	if (!c)
 		return NULL;
@@ -146,6 +146,15 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	return 0;
 }
 
+/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older. The sequence numbers will show the gap. */
+static __always_inline void thrown_away(struct sock *sk)
+{
+	struct sonde_conn *c = conn_of(sk);
+
+	if (c)
+		c->ready_ns = ~0ULL;
+}
+
 SEC("?tp_btf/sock_send_length")
 int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 {
@@ -161,9 +170,10 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 {
 	__u64 t = run_begin(RUN_SOCK_RECV);
 
-	/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older. The sequence numbers show the gap. */
 	if (!(flags & MSG_TRUNC) || sk->__sk_common.skc_family == AF_UNIX)
 		moved(sk, ret, flags, DIR_RECV);
+	else
+		thrown_away(sk);
 	run_end(RUN_SOCK_RECV, t);
 	return 0;
 }

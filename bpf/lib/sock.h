@@ -15,6 +15,12 @@ static __always_inline bool sock_is_stream(const struct sock *sk)
 	return family == AF_UNIX && sk->sk_type == SOCK_STREAM;
 }
 
+/* A socket of the kernel's own (a network file system), used in some program's name. */
+static __always_inline bool sock_is_kernels(const struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD(sk, sk_kern_sock);
+}
+
 static __always_inline void sock_addrs(const struct sock *sk, __u8 *laddr, __u8 *raddr)
 {
 	if (sk->__sk_common.skc_family == AF_INET) {

@@ -615,6 +615,8 @@ static __always_inline void abridge(struct walk *w, const struct scan *s)
 	w->emit = STATUS_LEN + 4 + len;
 }
 
+#define LINE_ENDS_MAX 64
+
 static __always_inline __u32 walk_head(struct walk *w)
 {
 	bool request = is_request(w), whole;
@@ -625,8 +627,11 @@ static __always_inline __u32 walk_head(struct walk *w)
 
 	if (!d->partial && (w->data[0] == '\r' || w->data[0] == '\n')) {
 		/* an empty line before a message is allowed (RFC 9112, 2.2), and none of it */
-		w->emit = 1;
-		return 1;
+		for (take = 1; take < LINE_ENDS_MAX && take < w->cap; take++)
+			if (w->data[take] != '\r' && w->data[take] != '\n')
+				break;
+		w->emit = take;
+		return take;
 	}
 	if (!d->partial && !starts_message(w)) {
 		/* the very first answer is none: the request was not HTTP's either, and user space must see it */
@@ -686,6 +691,7 @@ struct chunk_line {
 	__u64 size; /* in: the value so far */
 	__u32 ext;  /* in, out: inside an extension */
 	__u32 len;  /* out: the line's length; 0: it goes on behind the piece */
+	__u32 at;   /* in: where it begins */
 };
 
 static __always_inline __u32 do_http1_chunk_line(struct walk *w)
@@ -694,9 +700,10 @@ static __always_inline __u32 do_http1_chunk_line(struct walk *w)
 
 	l->len = 0;
 	for (__u32 i = 0; i < LINE_MAX; i++) {
-		__u8 c = w->data[i], low = c | 0x20;
+		__u32 pos = l->at + i;
+		__u8 c = w->data[pos & (2 * PIECE_MAX - 1)], low = c | 0x20;
 
-		if (i >= w->cap)
+		if (pos >= w->cap)
 			break;
 		if (c == '\n') {
 			l->len = i + 1;
@@ -742,6 +749,36 @@ static __always_inline bool is_hex(__u8 c)
 	return (c >= '0' && c <= '9') || (low >= 'a' && low <= 'f');
 }
 
+/* Over the data of a chunk that ends in this piece, and over the next chunk's line, unless it is the last one. */
+static int chunk_step(__u32 i, void *unused)
+{
+	struct walk *w = walk_get();
+	struct chunk_line *l;
+	struct h1_dir *d;
+	__u32 line, next;
+
+	if (!w)
+		return 1;
+	l = (struct chunk_line *)w->tmp;
+	d = &own(w)->d;
+	line = l->at;
+	next = line + (__u32)d->remaining;
+	if (d->remaining > w->cap || next + LINE_MAX > w->cap || !is_hex(w->data[next & PIECE_MASK]))
+		return 1;
+	l->at = next;
+	l->size = 0;
+	l->ext = 0;
+	http1_chunk_line();
+	if (!l->len || !l->size) {
+		l->at = line;
+		return 1;
+	}
+	l->at = next + l->len;
+	d->body += l->size;
+	d->remaining = l->size + 2;
+	return 0;
+}
+
 static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 {
 	struct chunk_line *l = (struct chunk_line *)w->tmp;
@@ -752,6 +789,7 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 		return 0;
 	l->size = fresh ? 0 : d->remaining;
 	l->ext = d->digits & EXTENSION;
+	l->at = 0;
 	http1_chunk_line();
 	if (fresh)
 		w->note = NOTE_CHUNK_MAKE(d->body, own(w)->count - 1) | (w->unseen ? 0 : NOTE_NUMBER);
@@ -771,7 +809,11 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 	d->digits = 0;
 	d->body += l->size;
 	d->remaining = l->size + 2;
-	return n;
+	if (!fresh)
+		return n;
+	l->at = n;
+	bpf_loop(PIECE_MAX / 4, chunk_step, NULL, 0);
+	return l->at;
 }
 
 /*

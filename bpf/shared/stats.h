@@ -28,6 +28,7 @@
 	X(STAT_IGNORED_CONNS, "unknown_protocol_connections") \
 	X(STAT_LOST_RECORDS, "records_lost") \
 	X(STAT_LOST_PROC, "process_records_lost") \
+	X(STAT_PROCS_REFUSED, "process_verdicts_refused") \
 	X(STAT_LOST_ENDS, "connection_end_lost")
 
 enum sonde_stat {

@@ -3,6 +3,7 @@
  * The kernel around classify.bpf.c: memory, clock, ring, counters. Bytes behind a copy are made hostile
  * each time, because in the kernel they are what another connection left there.
  */
+#define STEPS_MAX 4096
 #include "bpf/classify.bpf.c"
 
 #include "tests/shim/kernel.h"

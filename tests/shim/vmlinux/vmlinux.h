@@ -58,6 +58,7 @@ struct sock {
 		} skc_net;
 	} __sk_common;
 	__u16 sk_protocol, sk_type;
+	__u8 sk_kern_sock : 1;
 };
 struct unix_address {
 	int len;
