@@ -77,6 +77,7 @@ static void update_kernel(const struct self_sources *s, uint64_t now)
 		[STAT_IGNORED_CONNS] = { &i_conns_unread, "reason", "unknown_protocol" },
 		[STAT_LOST_RECORDS] = { &i_lost_records, "kind", "all" },
 		[STAT_LOST_PROC] = { &i_lost_records, "kind", "process" },
+		[STAT_PROCS_REFUSED] = { &i_refused, "table", "kernel_processes" },
 		[STAT_LOST_ENDS] = { &i_lost_records, "kind", "connection_end" },
 	};
 	static const char *const programs[] = {
@@ -104,7 +105,7 @@ static void update_kernel(const struct self_sources *s, uint64_t now)
 
 static void update_processes(const struct self_sources *s, uint64_t now)
 {
-	struct capture_procs p;
+	struct procmap_counts p;
 
 	capture_procs(s->capture, &p);
 	set(s, &i_processes, "state", "seen", NULL, NULL, p.verdict[VERDICT_READ], now);
@@ -191,15 +192,6 @@ static void read_status(char text[4096])
 	text[n] = 0;
 	if (f)
 		fclose(f);
-}
-
-void self_memory(uint64_t *ret_rss, uint64_t *ret_anon)
-{
-	char text[4096];
-
-	read_status(text);
-	*ret_rss = status_kib(text, "VmRSS:");
-	*ret_anon = status_kib(text, "RssAnon:");
 }
 
 static size_t count_fds(void)
