@@ -7,7 +7,8 @@
 
 static __always_inline struct sonde_conn *conn_of(struct sock *sk)
 {
-	return bpf_sk_storage_get(&conns, sk, NULL, 0);
+	/* most sockets have none, of anybody */
+	return sk->sk_bpf_storage ? bpf_sk_storage_get(&conns, sk, NULL, 0) : NULL;
 }
 
 static __always_inline struct sonde_conn *conn_make(struct sock *sk)

@@ -59,6 +59,7 @@ struct sock {
 	} __sk_common;
 	__u16 sk_protocol, sk_type;
 	__u8 sk_kern_sock : 1;
+	void *sk_bpf_storage;
 };
 struct unix_address {
 	int len;
