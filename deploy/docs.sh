@@ -42,8 +42,9 @@ done
 # what \`sonde doctor\` may say of a program or a feature stands in docs/status.md, in the same words
 sed -n '/^static const char \*judge(/,/^}/p' user/doctor.c | grep -o '"[a-z0-9][^"]* [^"]*"' | tr -d '"' | sed 's/%s/…/g' >"$work/words"
 grep -o '\[FEAT_[A-Z_]*\] = { { "[a-z_]*"' user/features.c | grep -o '"[a-z_]*"' | tr -d '"' >>"$work/words"
-if [ "$(wc -l <"$work/words")" -lt 12 ]; then
-	echo "deploy/docs.sh no longer finds the words of user/doctor.c and user/features.c"
+sed -n '/how_words\[\] = {/,/^}/p' user/lockdown.c | grep -o '"[^"]* [^"]*"' | tr -d '"' >>"$work/words"
+if [ "$(wc -l <"$work/words")" -lt 24 ]; then
+	echo "deploy/docs.sh no longer finds the words of user/doctor.c, user/features.c and user/lockdown.c"
 	failed=$((failed + 1))
 elif missing=$(while read -r w; do grep -qF "\`$w\`" docs/status.md || echo "docs/status.md lacks: $w"; done <"$work/words") && [ -z "$missing" ]; then
 	passed=$((passed + 1))

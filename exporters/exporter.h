@@ -31,11 +31,12 @@ struct exporter_stats {
 #define EXPORTER_SIGNALS_MAX 4
 
 struct exporter_ops {
-	const char *name; /* "prometheus", "otlp", "print" */
+	const char *name; /* "prometheus", "otlp", "console", "print" */
 	/* 1: nothing to do by this configuration; 0: started, *ret set; -errno, logged. */
 	int (*start)(const struct exporter_host *host, struct exporter **ret);
 	/* NULL: wants no spans/calls. */
 	void (*span)(struct exporter *e, struct span *s);
+	bool (*wants_spans)(struct exporter *e); /* NULL: always, when there is span() */
 	/* Every call, sampled or not, capture thread, must not block: the live view. NULL: not wanted. */
 	void (*call)(struct exporter *e, const struct call *c);
 	/* Once per second from the capture thread; NULL: not wanted. */

@@ -5,4 +5,5 @@
 #define SONDE_EXPORTERS(X) \
 	X(prometheus)      \
 	X(otlp)            \
+	X(console)         \
 	X(print)

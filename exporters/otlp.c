@@ -133,6 +133,11 @@ static void otlp_span(struct exporter *e, struct span *s)
 	}
 }
 
+static bool otlp_wants_spans(struct exporter *e)
+{
+	return e->traces.on;
+}
+
 /* ---- metrics ---- */
 
 /* One request after the other; an endpoint that does not take the first is not asked about the rest. */
@@ -218,9 +223,9 @@ struct settings {
 	const char *ca;
 };
 
-static bool wanted(int exporter, const char *own, const char *all)
+static bool wanted(int exporters, const char *own, const char *all)
 {
-	return exporter == EXPORTER_OTLP || (exporter == EXPORTER_AUTO && ((own && *own) || (all && *all)));
+	return exporters & EXPORTER_OTLP || (exporters & EXPORTER_AUTO && ((own && *own) || (all && *all)));
 }
 
 static struct settings settings_of(const struct config *c, enum otlp_signal signal)
@@ -485,6 +490,7 @@ const struct exporter_ops exporter_otlp = {
 	.name = "otlp",
 	.start = otlp_start,
 	.span = otlp_span,
+	.wants_spans = otlp_wants_spans,
 	.stats = otlp_stats,
 	.stop = otlp_stop,
 };

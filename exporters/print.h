@@ -5,5 +5,3 @@
 #include "exporters/wire/call_line.h"
 
 void exporter_print_set_filter(const struct call_filter *f);
-/* Standard output was closed by its reader: there is nobody left to print for. */
-bool exporter_print_closed(void);

@@ -41,7 +41,7 @@ RULES = [
 TOGETHER = re.compile(r"(user/(base|model|enrich|metrics|traces)|exporters/wire|vmlinux|tests)/")
 # Libraries and the only rooms that may know them.
 LIBRARIES = [
-    (r"bpf/", r"bpf/|user/(load|features|doctor)\.c|tests/|vmlinux/"),
+    (r"bpf/", r"bpf/|user/(load|procmap|lockdown|features|doctor)\.c|tests/|vmlinux/"),
     (r"curl/", r"exporters/|user/main\.c|tests/"),
     (r"microhttpd", r"exporters/|tests/"),
     (r"yaml", r"user/config[^/]*\.c|tests/"),

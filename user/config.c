@@ -148,10 +148,10 @@ static bool is_otel_env(const struct opt_row *row, struct opt_origin from)
 	return from.source == SOURCE_ENV && !strncmp(row->env, "OTEL_", 5);
 }
 
-/* What the specification tells implementations to warn about and ignore: all that is more than plain text. */
+/* What the specification tells implementations to warn about and ignore: all that is more than plain text, but exporters. */
 static bool is_forgiven(const struct opt_row *row, struct opt_origin from)
 {
-	return is_otel_env(row, from) && row->type != OPT_STR && row->type != OPT_LIST;
+	return is_otel_env(row, from) && row->type != OPT_STR && row->type != OPT_LIST && row->type != OPT_WORDS;
 }
 
 static int complain(const struct loader *l, const struct opt_row *row, struct opt_origin from, struct str text,

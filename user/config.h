@@ -64,6 +64,7 @@ struct route_patterns {
 #define OPT_T_DOUBLES struct double_list
 #define OPT_T_KV struct kv_list
 #define OPT_T_ENUM int
+#define OPT_T_WORDS int
 
 struct config {
 #define X(field, type, flag, env, def, reload, words, help) OPT_T_##type field;
@@ -76,7 +77,7 @@ struct config {
 };
 
 enum { PRINT_NONE, PRINT_TEXT, PRINT_JSON };
-enum { EXPORTER_AUTO, EXPORTER_OTLP, EXPORTER_NONE };
+enum { EXPORTER_AUTO = 1 << 0, EXPORTER_OTLP = 1 << 1, EXPORTER_NONE = 1 << 2, EXPORTER_CONSOLE = 1 << 3 };
 enum { OTLP_HTTP, OTLP_GRPC, OTLP_INHERIT };
 enum { COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_INHERIT };
 enum { TEMPORALITY_CUMULATIVE, TEMPORALITY_DELTA, TEMPORALITY_LOWMEMORY };
@@ -91,7 +92,8 @@ enum {
  * one line that names file, line, key, value and what is allowed has been logged;
  * -EINVAL, -ENOENT (a file that was asked for), -ENOMEM. *ret_config is owned by the
  * caller. A value that the OpenTelemetry specification tells implementations to ignore
- * (an unknown OTEL_* enum) warns and keeps the default.
+ * (an unknown OTEL_* enum) warns and keeps the default; an exporter that is not known is an error all the
+ * same, as nobody would see what is missing.
  */
 int config_load(struct config **ret_config, int argc, char **argv, int *ret_rest);
 /*

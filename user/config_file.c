@@ -122,19 +122,14 @@ static int gather_failed(struct walk *w, struct gather *g, unsigned line, int er
 
 static int gather_item(struct walk *w, void *ctx, struct str item, unsigned line)
 {
+	_buf_ struct buf why = BUF_INIT;
 	struct gather *g = ctx;
-	double d;
 	int err;
 
 	buf_printf(&g->text, "%s%.*s", g->text.len ? "," : "", SHOW(item));
-	if (g->row->type == OPT_LIST) {
-		err = list_add(&g->v.list, item);
-	} else {
-		if (parse_double(str_trim(item), &d))
-			return file_error(w, line, "%s: '%.*s' is not a number; write one such as 0.25", g->row->flag,
-					  SHOW(item));
-		err = doubles_add(&g->v.doubles, d);
-	}
+	err = value_add_item(g->row, &g->v, item, &why);
+	if (err == -EINVAL)
+		return file_error(w, line, "%s: '%.*s' %s", g->row->flag, SHOW(item), why.data ?: "");
 	return err ? gather_failed(w, g, line, err) : 0;
 }
 
@@ -185,12 +180,12 @@ static int set_row(struct walk *w, const struct opt_row *row, unsigned line, yam
 		return 0;
 	if (n->type == YAML_SCALAR_NODE)
 		return config_set_text(w->l, row, (struct opt_origin){SOURCE_FILE, line}, scalar(n));
-	if (n->type == YAML_SEQUENCE_NODE && row->type != OPT_LIST && row->type != OPT_DOUBLES)
+	if (n->type == YAML_SEQUENCE_NODE && !value_is_list(row->type))
 		return file_error(w, line, "%s: is given a list; write %s", row->flag,
 				  row->type == OPT_KV ? "a mapping or KEY=VALUE,KEY=VALUE" : "one value");
 	if (n->type == YAML_MAPPING_NODE && row->type != OPT_KV)
 		return file_error(w, line, "%s: is given a mapping; write %s", row->flag,
-				  row->type == OPT_LIST || row->type == OPT_DOUBLES ? "a list" : "one value");
+				  value_is_list(row->type) ? "a list" : "one value");
 	return set_collection(w, row, line, n);
 }
 

@@ -24,6 +24,7 @@ enum opt_type {
 	OPT_DOUBLES,
 	OPT_KV,
 	OPT_ENUM,
+	OPT_WORDS,
 };
 
 /* One line of options.h. */
@@ -83,13 +84,14 @@ int config_set_value(struct loader *l, const struct opt_row *row, struct opt_ori
 /* config_value.c: `why` gets what follows the quoted value in a message: reason and way out. */
 int value_parse(const struct opt_row *row, struct str text, union opt_value *ret, struct buf *why);
 int value_check(const struct opt_row *row, const union opt_value *v, struct buf *why);
-int parse_double(struct str text, double *ret);
+bool value_is_list(enum opt_type type);
+/* One item of a list into `v`; -EINVAL (in `why`), -E2BIG, -ENOMEM. */
+int value_add_item(const struct opt_row *row, union opt_value *v, struct str item, struct buf *why);
 size_t value_size(enum opt_type type);
 bool value_equal(enum opt_type type, const void *a, const void *b);
 void value_done(enum opt_type type, void *v);
 bool value_is_secret(const struct opt_row *row);
 int list_add(struct str_list *l, struct str item); /* copies */
-int doubles_add(struct double_list *l, double v);
 int kv_set(struct kv_list *l, struct str key, struct str value); /* copies; replaces */
 void kv_remove(struct kv_list *l, const char *key);
 void add_quoted_value(struct buf *b, struct str text); /* 'text', cut when long */

@@ -61,9 +61,14 @@ static void each_option(void (*title)(const char *), void (*option)(const struct
 	}
 }
 
+static bool has_words(const struct opt_row *row)
+{
+	return row->type == OPT_ENUM || row->type == OPT_WORDS;
+}
+
 static bool long_words(const struct opt_row *row)
 {
-	return row->type == OPT_ENUM && strlen(row->words) > WORDS_SHOWN_MAX;
+	return has_words(row) && strlen(row->words) > WORDS_SHOWN_MAX;
 }
 
 static const char *placeholder(const struct opt_row *row)
@@ -253,6 +258,7 @@ static const char *type_name(const struct opt_row *row)
 		[OPT_DOUBLES] = "list of numbers",
 		[OPT_KV] = "mapping",
 		[OPT_ENUM] = "word",
+		[OPT_WORDS] = "words",
 	};
 
 	return names[row->type];
@@ -298,7 +304,7 @@ static void reference_option(const struct opt_row *row)
 	if (row->env)
 		printf("`%s`", row->env);
 	printf(" | %s", type_name(row));
-	if (row->type == OPT_ENUM) {
+	if (has_words(row)) {
 		struct str rest = str_of(row->words), word;
 		const char *sep = ": ";
 
@@ -445,7 +451,7 @@ static void example_option(const struct opt_row *row)
 	if (row->offset == offsetof(struct config, config_file))
 		return;
 	buf_puts(&text, row->help);
-	if (row->type == OPT_ENUM)
+	if (has_words(row))
 		buf_printf(&text, " (%s)", row->words);
 	printf("\n#");
 	rest = buf_view(&text);

@@ -65,7 +65,7 @@ int list_add(struct str_list *l, struct str item)
 	return 0;
 }
 
-int doubles_add(struct double_list *l, double d)
+static int doubles_add(struct double_list *l, double d)
 {
 	double *v;
 
@@ -149,7 +149,7 @@ static int parse_int(struct str text, int64_t *ret)
 	return 0;
 }
 
-int parse_double(struct str text, double *ret)
+static int parse_double(struct str text, double *ret)
 {
 	char tmp[64], *end;
 	double v;
@@ -357,35 +357,60 @@ static int parse_kv(struct str text, struct kv_list *ret, struct buf *why)
 	return 0;
 }
 
-static int parse_list(struct str text, struct str_list *ret)
+bool value_is_list(enum opt_type type)
 {
-	struct str item;
-
-	while (str_split(&text, ',', &item)) {
-		int err;
-
-		item = str_trim(item);
-		err = item.len ? list_add(ret, item) : 0;
-		if (err)
-			return err;
-	}
-	return 0;
+	return type == OPT_LIST || type == OPT_DOUBLES || type == OPT_WORDS;
 }
 
-static int parse_doubles(struct str text, struct double_list *ret)
+static void add_words(const struct opt_row *row, struct buf *why)
 {
-	struct str item;
+	struct str rest = str_of(row->words), word;
+	const char *sep = "is not known; write one of ";
 
-	while (str_split(&text, ',', &item)) {
-		double d;
-		int err = parse_double(str_trim(item), &d);
-
-		if (!err)
-			err = doubles_add(ret, d);
-		if (err)
-			return err;
+	while (str_split(&rest, '|', &word)) {
+		buf_puts(why, sep);
+		buf_str(why, word);
+		sep = ", ";
 	}
-	return 0;
+	if (row->type == OPT_WORDS)
+		buf_puts(why, ", or several with commas");
+}
+
+int value_add_item(const struct opt_row *row, union opt_value *v, struct str item, struct buf *why)
+{
+	double d;
+	int bit;
+
+	if (row->type == OPT_LIST)
+		return list_add(&v->list, item);
+	item = str_trim(item);
+	if (row->type == OPT_DOUBLES) {
+		if (!parse_double(item, &d))
+			return doubles_add(&v->doubles, d);
+		buf_puts(why, "is not a number; write one such as 0.25");
+		return -EINVAL;
+	}
+	if (!parse_enum(row->words, item, &bit)) {
+		v->e |= 1 << bit;
+		return 0;
+	}
+	add_words(row, why);
+	return -EINVAL;
+}
+
+/* Items with commas; an empty one counts only where it must be a number. */
+static int parse_items(const struct opt_row *row, struct str text, union opt_value *v)
+{
+	_buf_ struct buf why = BUF_INIT; /* about an item; the message is about the whole text */
+	struct str item;
+	int err = 0;
+
+	while (!err && str_split(&text, ',', &item)) {
+		item = str_trim(item);
+		if (item.len || row->type == OPT_DOUBLES)
+			err = value_add_item(row, v, item, &why);
+	}
+	return err;
 }
 
 /* The reason of a parser's refusal, by type, and what would be right. */
@@ -408,15 +433,8 @@ static void explain(const struct opt_row *row, int err, struct buf *why)
 		return;
 	if (err == -ERANGE) {
 		buf_puts(why, "is too large; write a smaller one");
-	} else if (row->type == OPT_ENUM) {
-		struct str rest = str_of(row->words), word;
-		const char *sep = "is not known; write one of ";
-
-		while (str_split(&rest, '|', &word)) {
-			buf_puts(why, sep);
-			buf_str(why, word);
-			sep = ", ";
-		}
+	} else if (row->type == OPT_ENUM || row->type == OPT_WORDS) {
+		add_words(row, why);
 	} else {
 		buf_puts(why, wanted[row->type]);
 	}
@@ -452,10 +470,9 @@ int value_parse(const struct opt_row *row, struct str text, union opt_value *ret
 			err = -ENOMEM;
 		break;
 	case OPT_LIST:
-		err = parse_list(text, &v.list);
-		break;
 	case OPT_DOUBLES:
-		err = parse_doubles(text, &v.doubles);
+	case OPT_WORDS:
+		err = parse_items(row, text, &v);
 		break;
 	case OPT_KV:
 		err = parse_kv(text, &v.kv, why);
@@ -489,6 +506,7 @@ size_t value_size(enum opt_type type)
 		[OPT_DOUBLES] = sizeof(struct double_list),
 		[OPT_KV] = sizeof(struct kv_list),
 		[OPT_ENUM] = sizeof(int),
+		[OPT_WORDS] = sizeof(int),
 	};
 
 	return size[type];
@@ -586,6 +604,12 @@ static int check_ring(const union opt_value *v, struct buf *why)
 		return 0;
 	return refuse(why,
 		      "is not possible for a ring buffer; write a power of two from 64KiB to 256MiB, such as 4MiB");
+}
+
+static int check_decode_memory(const union opt_value *v, struct buf *why)
+{
+	/* below that a head of 64KiB never has room, see SHARE in proto/budget.c */
+	return v->u >= 1 << 20 ? 0 : refuse(why, "is too little; write 1MiB or more");
 }
 
 static int check_ratio(const union opt_value *v, struct buf *why)
@@ -778,6 +802,15 @@ static int check_attributes(const union opt_value *v, struct buf *why)
 	return 0;
 }
 
+static int check_exporters(const union opt_value *v, struct buf *why)
+{
+	if (!v->e)
+		return refuse(why, "names no exporter; write none for none");
+	if (v->e & (EXPORTER_AUTO | EXPORTER_NONE) && v->e & (v->e - 1))
+		return refuse(why, "names another exporter beside auto or none; write either");
+	return 0;
+}
+
 static int check_not_empty(const union opt_value *v, struct buf *why)
 {
 	return v->s[0] ? 0 : refuse(why, "is empty; write a name");
@@ -793,6 +826,7 @@ static const struct {
 	{AT(web_listen), check_listen},
 	{AT(web_path), check_web_path},
 	{AT(ring_size), check_ring},
+	{AT(decode_memory), check_decode_memory},
 	{AT(exclude_self_paths), check_paths},
 	{AT(buckets), check_buckets},
 	{AT(size_buckets), check_size_buckets},
@@ -809,6 +843,8 @@ static const struct {
 	{AT(otlp_client_certificate), check_readable},
 	{AT(sampler_arg), check_ratio},
 	{AT(resource_attributes), check_attributes},
+	{AT(traces_exporter), check_exporters},
+	{AT(metrics_exporter), check_exporters},
 	{AT(self_name), check_not_empty},
 };
 

@@ -17,15 +17,15 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "exporters/list.h"
-#include "exporters/print.h"
+#include "exporters/wire/lines.h"
 #include "user/base/clock.h"
 #include "user/base/log.h"
 #include "user/features.h"
+#include "user/lockdown.h"
+#include "user/peers.h"
 #include "user/self.h"
 
 #define X(name) extern const struct exporter_ops exporter_##name;
@@ -44,6 +44,8 @@ static const struct exporter_ops *const exporter_list[] = {
 #define CAPTURE_NICE -15
 #define AUTOGROUP_NICE -10
 #define STOP_NS (4 * NSEC_PER_SEC) /* of the 5 s that SIGTERM may take */
+#define CHILD_END_NS (2 * NSEC_PER_SEC) /* of them, for a command to end by itself */
+#define CHILD_LOOK_NS (250 * NSEC_PER_MSEC)
 
 struct daemon {
 	const struct daemon_options *o;
@@ -57,10 +59,14 @@ struct daemon {
 	struct service *self;
 	struct exporter_host host;
 	struct exporter *exporters[N_EXPORTERS];
-	int epoll_fd, signal_fd, event_fd, lock_fd;
+	int epoll_fd, signal_fd, event_fd, peers_fd;
 	uint64_t start_wall_ns, next_tick;
 	bool running, attached, wants_spans;
 	int status;
+
+	/* tail -- COMMAND */
+	bool child_ended, hangup_ignored;
+	uint64_t child_look_ns, child_until_ns; /* 0: not asked to end */
 
 	/* a snapshot asked for by another thread */
 	pthread_mutex_t mutex;
@@ -150,29 +156,9 @@ static void on_call(void *ctx, const struct call *c, struct span *span)
 
 /* --- start --- */
 
-/* An abstract socket: gone with the process, whatever its end. Two daemons may run when they observe different scopes. */
-static int take_lock(struct daemon *d)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	const struct str_list *scope = &d->config->scope;
-	uint64_t h = 0xcbf29ce484222325ULL;
-	int n;
-
-	for (size_t i = 0; i < scope->n; i++)
-		for (const char *p = scope->v[i]; *p; p++)
-			h = (h ^ (unsigned char)*p) * 0x100000001b3ULL;
-	n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, scope->n ? "sonde/scope-%llx" : "sonde/machine", (unsigned long long)h);
-	d->lock_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (d->lock_fd < 0)
-		return -errno;
-	if (bind(d->lock_fd, (struct sockaddr *)&a, offsetof(struct sockaddr_un, sun_path) + 1 + n))
-		return log_err_r(-errno, "another sonde already observes %s: stop it first (`systemctl stop sonde`), or look at calls beside it with `sonde tail`",
-				 scope->n ? "this scope" : "this machine");
-	return 0;
-}
-
 static int setup_loop(struct daemon *d)
 {
+	struct sigaction hangup;
 	pthread_condattr_t attr;
 	sigset_t mask;
 
@@ -183,6 +169,9 @@ static int setup_loop(struct daemon *d)
 	pthread_condattr_destroy(&attr);
 	/* threads inherit the mask: signals come to the loop only; SIGUSR1 and 2 are taken and ignored */
 	sigemptyset(&mask);
+	if (d->o->child)
+		sigaddset(&mask, SIGQUIT);
+	d->hangup_ignored = !sigaction(SIGHUP, NULL, &hangup) && hangup.sa_handler == SIG_IGN;
 	for (const int *s = (const int[]){ SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGCHLD, 0 }; *s; s++)
 		sigaddset(&mask, *s);
 	pthread_sigmask(SIG_BLOCK, &mask, NULL);
@@ -266,34 +255,41 @@ static int start_exporters(struct daemon *d)
 		if (err < 0)
 			return err;
 		if (!err && exporter_list[i]->span)
-			d->wants_spans = true;
+			d->wants_spans |= !exporter_list[i]->wants_spans || exporter_list[i]->wants_spans(d->exporters[i]);
 	}
 	return 0;
+}
+
+static void say_where(const struct config *c)
+{
+	_buf_ struct buf where = BUF_INIT;
+
+	for (size_t i = 0; i < c->web_listen.n && strcmp(c->web_listen.v[i], "none"); i++)
+		buf_printf(&where, "%shttp://%s%s%s", i ? ", " : "", c->web_listen.v[i][0] == ':' ? "localhost" : "",
+			   c->web_listen.v[i], c->web_path);
+	if (where.len)
+		log_info("metrics are at %s", where.data);
 }
 
 static void say_ready(struct daemon *d, uint64_t begin)
 {
 	struct buf features = BUF_INIT;
-	struct buf where = BUF_INIT;
 
 	feature_list(&features);
-	for (size_t i = 0; i < d->config->web_listen.n; i++)
-		buf_printf(&where, "%s%s%s", i ? "," : "", d->config->web_listen.v[i], d->config->web_path);
 	log_info("capture is attached: rung %s, features %s, lockdown %s, %llu ms after start", feature_rung(), features.data,
-		 feature_lockdown(), (unsigned long long)((clock_mono_ns() - begin) / NSEC_PER_MSEC));
+		 lockdown_mode(), (unsigned long long)((clock_mono_ns() - begin) / NSEC_PER_MSEC));
 	if (!d->o->tail)
-		log_info("metrics are at http://%s", where.data ?: "");
+		say_where(d->config);
 	for (int f = 0; f < FEAT_MAX; f++)
 		if (!feature_has(f))
 			log_warn("%s is missing: %s", feature_row(f)->what, feature_row(f)->without);
 	buf_done(&features);
-	buf_done(&where);
 }
 
 static int start(struct daemon *d)
 {
 	uint64_t begin = clock_mono_ns();
-	int err = d->o->tail ? 0 : take_lock(d);
+	int err = d->o->tail ? 0 : peers_announce(&d->config->scope, d->config->allow_overlap, &d->peers_fd);
 
 	err = err ?: setup_loop(d);
 	err = err ?: make_rooms(d);
@@ -317,8 +313,8 @@ static int start(struct daemon *d)
 		return err;
 	__atomic_store_n(&d->attached, true, __ATOMIC_RELEASE);
 	say_ready(d, begin);
-	if (d->o->child_go >= 0)
-		close(d->o->child_go);
+	if (d->o->child_go >= 0 && (write(d->o->child_go, "", 1) != 1 || close(d->o->child_go)))
+		return log_err_r(-EPIPE, "the command was ended before it began");
 	return 0;
 }
 
@@ -345,10 +341,44 @@ static void child_ended(struct daemon *d)
 {
 	int status;
 
-	while (waitpid(-1, &status, WNOHANG) == d->o->child && d->o->child) {
+	while (d->o->child && waitpid(-1, &status, WNOHANG) == d->o->child) {
 		d->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		d->child_ended = true;
+	}
+}
+
+/* The command and whatever it left running: a server that went into the background is followed. */
+static void look_after_child(struct daemon *d, uint64_t now)
+{
+	bool first = !d->child_look_ns;
+
+	if (!d->child_ended && d->child_until_ns && now >= d->child_until_ns) {
+		d->status = 128 + SIGTERM;
 		d->running = false;
 	}
+	if (!d->child_ended || now < d->child_look_ns)
+		return;
+	d->child_look_ns = now + CHILD_LOOK_NS;
+	if (d->child_until_ns || !capture_in_tree(d->capture))
+		d->running = false;
+	else if (first)
+		log_warn("the command has ended with status %d; what it started is still followed: Ctrl-C ends", d->status);
+}
+
+/* What ends sonde. A command that it follows gets it first; from a terminal it has got it already. */
+static void asked_to_end(struct daemon *d, const struct signalfd_siginfo *si)
+{
+	bool interrupt = si->ssi_signo == SIGINT || si->ssi_signo == SIGQUIT;
+
+	if (!d->o->child || d->child_ended) {
+		d->running = false;
+		return;
+	}
+	if (si->ssi_code != SI_KERNEL)
+		kill(d->o->child, (int)si->ssi_signo);
+	/* an interrupt is the command's: it may go on, as an interpreter does */
+	if (!interrupt && !d->child_until_ns)
+		d->child_until_ns = clock_mono_ns() + CHILD_END_NS;
 }
 
 static void on_signal(struct daemon *d)
@@ -359,10 +389,14 @@ static void on_signal(struct daemon *d)
 		switch (si.ssi_signo) {
 		case SIGTERM:
 		case SIGINT:
-			d->running = false;
+		case SIGQUIT:
+			asked_to_end(d, &si);
 			break;
 		case SIGHUP:
-			reload(d);
+			if (!d->o->tail)
+				reload(d);
+			else if (!d->hangup_ignored)
+				asked_to_end(d, &si);
 			break;
 		case SIGCHLD:
 			child_ended(d);
@@ -380,7 +414,7 @@ static void tick(struct daemon *d, uint64_t now)
 	for (size_t i = 0; i < N_EXPORTERS; i++)
 		if (d->exporters[i] && exporter_list[i]->tick)
 			exporter_list[i]->tick(d->exporters[i], now);
-	if (exporter_print_closed())
+	if (lines_closed())
 		d->running = false;
 }
 
@@ -410,6 +444,7 @@ static int loop(struct daemon *d)
 
 	set_priority(d);
 	d->running = true;
+	child_ended(d); /* before its signal was asked for */
 	while (d->running) {
 		struct epoll_event ev[4];
 		int n = epoll_wait(d->epoll_fd, ev, ARRAY_SIZE(ev), wait), got;
@@ -429,6 +464,7 @@ static int loop(struct daemon *d)
 		now = clock_mono_ns();
 		if (now >= d->next_tick)
 			tick(d, now);
+		look_after_child(d, now);
 		wait = got ? POLL_BUSY_MS : MIN(wait * 2, POLL_IDLE_MS);
 	}
 	/* what is in the ring was seen before we were told to stop */
@@ -468,7 +504,7 @@ static void say_totals(struct daemon *d)
 
 static void stop(struct daemon *d)
 {
-	uint64_t deadline = clock_mono_ns() + STOP_NS;
+	uint64_t deadline = clock_mono_ns() + STOP_NS - (d->child_until_ns ? CHILD_END_NS : 0);
 	pthread_t server;
 	bool serving = d->attached && !pthread_create(&server, NULL, serve_while_stopping, d);
 
@@ -496,13 +532,13 @@ static void stop(struct daemon *d)
 	closep(&d->signal_fd);
 	closep(&d->event_fd);
 	closep(&d->epoll_fd);
-	closep(&d->lock_fd);
+	closep(&d->peers_fd);
 }
 
 int daemon_run(const struct daemon_options *o)
 {
 	struct daemon d = {
-		.o = o, .config = o->config, .epoll_fd = -1, .signal_fd = -1, .event_fd = -1, .lock_fd = -1,
+		.o = o, .config = o->config, .epoll_fd = -1, .signal_fd = -1, .event_fd = -1, .peers_fd = -1,
 		.start_wall_ns = clock_wall_ns(),
 	};
 	int err = start(&d);

@@ -9,8 +9,8 @@ struct daemon_options {
 	int argc; /* the flags, for a reload */
 	char **argv;
 	bool tail;	      /* no lock, no servers: lines only */
-	int child;	      /* tail -- COMMAND: its pid; the loop ends with it. 0: none */
-	int child_go;	      /* closed when capture is attached, lets the child go on; -1 */
+	int child;	      /* tail -- COMMAND: its pid; the loop ends with it and its descendants. 0: none */
+	int child_go;	      /* gets a byte when capture is attached, and lets the child go on; -1 */
 };
 
 /* Runs until SIGTERM, SIGINT, or the child's end. The process' exit status. */

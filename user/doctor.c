@@ -18,11 +18,13 @@
 #include "user/enrich/processes.h"
 #include "user/features.h"
 #include "user/load.h"
+#include "user/lockdown.h"
+#include "user/scope.h"
 
 struct doctor {
 	const struct config *config;
 	struct buf out;
-	struct buf scoped; /* uint32_t[]: the pids in scope; only these are looked at */
+	struct scope_pids scoped; /* when there are scopes, only these are looked at */
 	bool json, degraded, impossible;
 	size_t n_programs, n_unread;
 };
@@ -30,6 +32,21 @@ struct doctor {
 static int ignore_record(void *ctx, void *data, size_t size)
 {
 	return 0;
+}
+
+static void say_machine(struct doctor *d)
+{
+	const char *mode = lockdown_mode(), *how = lockdown_how(), *rung = feature_rung();
+	struct utsname u;
+
+	uname(&u);
+	if (d->json)
+		buf_printf(&d->out,
+			   "{\"version\":\"%s\",\"kernel\":\"%s\",\"machine\":\"%s\",\"lockdown\":\"%s\",\"lockdown_note\":\"%s\",\"rung\":\"%s\",\"features\":[",
+			   SONDE_VERSION, u.release, u.machine, mode, how, rung ?: "");
+	else
+		buf_printf(&d->out, "sonde %s on Linux %s (%s), lockdown %s%s%s%s\nCapture: rung %s\n\nKernel and rights\n", SONDE_VERSION,
+			   u.release, u.machine, mode, *how ? " (" : "", how, *how ? ")" : "", rung ?: "none: nothing can be read here");
 }
 
 static void say_features(struct doctor *d)
@@ -155,92 +172,13 @@ static const char *judge(struct process *p, bool *ret_unread)
 	return "plain HTTP/1 is read";
 }
 
-static bool is_in_scope(const struct doctor *d, uint32_t pid)
-{
-	const uint32_t *pids = (const uint32_t *)d->scoped.data;
-
-	for (size_t i = 0; i < d->scoped.len / sizeof(*pids); i++)
-		if (pids[i] == pid)
-			return true;
-	return !d->config->scope.n;
-}
-
-static void add_pid(struct doctor *d, uint32_t pid)
-{
-	buf_add(&d->scoped, &pid, sizeof(pid));
-}
-
-/* Everything in a cgroup and below it. */
-static void add_cgroup(struct doctor *d, const char *path, int depth)
-{
-	char name[4096];
-	struct dirent *e;
-	unsigned pid;
-	DIR *dir;
-	FILE *f;
-
-	snprintf(name, sizeof(name), "%s/cgroup.procs", path);
-	f = fopen(name, "re");
-	while (f && fscanf(f, "%u", &pid) == 1)
-		add_pid(d, pid);
-	if (f)
-		fclose(f);
-	dir = depth ? opendir(path) : NULL;
-	while (dir && (e = readdir(dir))) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
-		add_cgroup(d, name, depth - 1);
-	}
-	if (dir)
-		closedir(dir);
-}
-
-/* A process and its descendants: parents are always read before their children are looked for. */
-static void add_tree(struct doctor *d, uint32_t root)
-{
-	size_t before;
-
-	add_pid(d, root);
-	do {
-		DIR *dir = opendir("/proc");
-		struct dirent *e;
-
-		before = d->scoped.len;
-		while (dir && (e = readdir(dir))) {
-			int pid = atoi(e->d_name), parent = pid > 0 ? capture_parent_of(pid) : -1;
-
-			if (parent > 0 && is_in_scope(d, parent) && !is_in_scope(d, pid))
-				add_pid(d, pid);
-		}
-		if (dir)
-			closedir(dir);
-	} while (d->scoped.len != before);
-}
-
-static void read_scope(struct doctor *d)
-{
-	char path[4096];
-
-	for (size_t i = 0; i < d->config->scope.n; i++) {
-		const char *scope = d->config->scope.v[i];
-
-		if (!strncmp(scope, "pid:", 4)) {
-			add_tree(d, atoi(scope + 4));
-		} else {
-			capture_cgroup_path(scope + strlen("cgroup:"), path, sizeof(path));
-			add_cgroup(d, path, 16);
-		}
-	}
-}
-
 static void each_process(void *ctx, struct process *p)
 {
 	struct doctor *d = ctx;
 	bool unread;
 	const char *words;
 
-	if (!is_in_scope(d, p->pid) || !p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_open(p->pid, "socket:"))
+	if ((d->config->scope.n && !scope_has(&d->scoped, p->pid)) || !p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_open(p->pid, "socket:"))
 		return;
 	words = judge(p, &unread);
 	d->n_unread += unread;
@@ -265,7 +203,8 @@ static void say_programs(struct doctor *d)
 {
 	struct processes *p;
 
-	read_scope(d);
+	if (scope_processes(&d->config->scope, &d->scoped))
+		return;
 	p = processes_new(d->config, "/proc");
 	if (!p)
 		return;
@@ -278,16 +217,9 @@ static void say_programs(struct doctor *d)
 int doctor_run(const struct config *config, bool json)
 {
 	struct doctor d = { .config = config, .json = json };
-	struct utsname u;
 	int ret;
 
-	uname(&u);
-	if (json)
-		buf_printf(&d.out, "{\"version\":\"%s\",\"kernel\":\"%s\",\"machine\":\"%s\",\"lockdown\":\"%s\",\"rung\":\"%s\",\"features\":[",
-			   SONDE_VERSION, u.release, u.machine, feature_lockdown(), feature_rung() ?: "");
-	else
-		buf_printf(&d.out, "sonde %s on Linux %s (%s), lockdown %s\nCapture: rung %s\n\nKernel and rights\n", SONDE_VERSION, u.release,
-			   u.machine, feature_lockdown(), feature_rung() ?: "none: nothing can be read here");
+	say_machine(&d);
 	say_features(&d);
 	say_load(&d);
 	buf_puts(&d.out, json ? ",\"programs\":[" : "\nPrograms with sockets\n");
@@ -301,6 +233,6 @@ int doctor_run(const struct config *config, bool json)
 				      "sonde cannot work here: see the lines marked NO.");
 	fwrite(d.out.data, 1, d.out.len, stdout);
 	buf_done(&d.out);
-	buf_done(&d.scoped);
+	scope_pids_done(&d.scoped);
 	return ret;
 }

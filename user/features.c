@@ -5,13 +5,13 @@
  */
 #include "user/features.h"
 
-#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
-#include "user/base/log.h"
+#include "user/lockdown.h"
 
 static struct btf *vmlinux_btf(void)
 {
@@ -58,55 +58,17 @@ static bool probe_btf(void)
 	return vmlinux_btf();
 }
 
-static bool probe_sock_length(void)
+/* Lockdown takes bpf_probe_read_kernel() away (LOCKDOWN_BPF_READ_KERNEL). */
+static bool probe_kernel_read(void)
 {
-	return has_tracepoint("sock_send_length") && has_tracepoint("sock_recv_length");
-}
-
-static bool probe_set_state(void)
-{
-	return has_tracepoint("inet_sock_set_state");
-}
-
-static bool probe_process(void)
-{
-	return has_tracepoint("sched_process_fork") && has_tracepoint("sched_process_exec") &&
-	       has_tracepoint("sched_process_exit");
-}
-
-static bool probe_cgroup(void)
-{
-	return has_tracepoint("cgroup_attach_task");
-}
-
-static bool probe_data_ready(void)
-{
-	return has_tracepoint("sk_data_ready");
-}
-
-static bool probe_send_start(void)
-{
-	return has_tracepoint("tcp_sendmsg_locked");
-}
-
-static bool probe_splice(void)
-{
-	return has_tracepoint("tcp_rcv_space_adjust");
-}
-
-static bool probe_iter_listeners(void)
-{
-	return has_function("bpf_iter_task_file");
-}
-
-static bool probe_iter_conns(void)
-{
-	return has_function("bpf_iter_bpf_sk_storage_map");
+	return strcmp(lockdown_mode(), "confidentiality");
 }
 
 static const struct {
 	struct feature_row row;
-	bool (*probe)(void);
+	bool (*probe)(void);	    /* or: */
+	const char *tracepoints[3]; /* all of them */
+	const char *function;
 } table[FEAT_MAX] = {
 	[FEAT_ROOT] = { { "root", "run as root", "", "run it with sudo, or as a privileged container", true }, probe_root },
 	[FEAT_HOST_PID] = { { "host_pid", "see the host's process ids", "",
@@ -115,29 +77,45 @@ static const struct {
 	[FEAT_BTF] = { { "btf", "kernel type information (/sys/kernel/btf/vmlinux)", "5.2",
 			 "the kernel must be built with CONFIG_DEBUG_INFO_BTF=y, as the big distributions' are", true },
 		       probe_btf },
+	[FEAT_KERNEL_READ] = { { "kernel_read", "BPF programs may read kernel memory", "",
+				 "lockdown is \"confidentiality\", which forbids it: boot with lockdown=integrity, which does not", true },
+			       probe_kernel_read },
 	[FEAT_SOCK_LENGTH] = { { "sock_length", "socket tracepoints sock_send_length and sock_recv_length", "6.3",
 				 "no bytes can be read: this version needs kernel 6.3 or newer", true },
-			       probe_sock_length },
+			       .tracepoints = { "sock_send_length", "sock_recv_length" } },
 	[FEAT_SET_STATE] = { { "set_state", "tracepoint inet_sock_set_state", "4.16",
-			       "connections are joined at their first bytes; no TCP metrics", true }, probe_set_state },
+			       "connections are joined at their first bytes; no TCP metrics", true },
+			     .tracepoints = { "inet_sock_set_state" } },
 	[FEAT_PROCESS_EVENTS] = { { "process_events", "tracepoints sched_process_fork, _exec, _exit", "3.4",
-				    "programs cannot be followed", true }, probe_process },
+				    "programs cannot be followed", true },
+				  .tracepoints = { "sched_process_fork", "sched_process_exec", "sched_process_exit" } },
 	[FEAT_CGROUP_MOVES] = { { "cgroup_moves", "tracepoint cgroup_attach_task", "5.2",
-				  "a process that is moved to another cgroup keeps its old verdict", false }, probe_cgroup },
+				  "a process that is moved to another cgroup keeps its old verdict", false },
+				.tracepoints = { "cgroup_attach_task" } },
 	[FEAT_DATA_READY] = { { "data_ready", "tracepoint sk_data_ready", "6.3",
-				"no sonde_server_request_wait_seconds", false }, probe_data_ready },
+				"no sonde_server_request_wait_seconds", false }, .tracepoints = { "sk_data_ready" } },
 	[FEAT_SEND_START] = { { "send_start", "tracepoint tcp_sendmsg_locked", "6.16",
 				"the start of a client's request is stamped when its send returns; long sends have no time", false },
-			      probe_send_start },
+			      .tracepoints = { "tcp_sendmsg_locked" } },
 	[FEAT_SPLICE] = { { "splice", "tracepoint tcp_rcv_space_adjust", "4.16",
 			    "bytes that a program splices out of a socket are noticed late: such calls have no time", false },
-			  probe_splice },
+			  .tracepoints = { "tcp_rcv_space_adjust" } },
 	[FEAT_ITER_LISTENERS] = { { "iter_listeners", "iterator over open files", "5.8",
 				    "connections accepted by servers that run already are known from their first read on", false },
-				  probe_iter_listeners },
+				  .function = "bpf_iter_task_file" },
 	[FEAT_ITER_CONNS] = { { "iter_conns", "iterator over connections", "5.9",
-				"the end of a unix socket is noticed only when it is read", false }, probe_iter_conns },
+				"the end of a unix socket is noticed only when it is read", false },
+			      .function = "bpf_iter_bpf_sk_storage_map" },
 };
+
+static bool probe(enum feature f)
+{
+	bool has = table[f].probe ? table[f].probe() : table[f].function ? has_function(table[f].function) : true;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table[f].tracepoints) && table[f].tracepoints[i]; i++)
+		has &= has_tracepoint(table[f].tracepoints[i]);
+	return has;
+}
 
 const struct feature_row *feature_row(enum feature f)
 {
@@ -149,24 +127,8 @@ bool feature_has(enum feature f)
 	static signed char cache[FEAT_MAX];
 
 	if (!cache[f])
-		cache[f] = table[f].probe() ? 1 : -1;
+		cache[f] = probe(f) ? 1 : -1;
 	return cache[f] > 0;
-}
-
-const char *feature_lockdown(void)
-{
-	static char mode[32];
-	_close_ int fd = open("/sys/kernel/security/lockdown", O_RDONLY | O_CLOEXEC);
-	char text[128] = "", *at, *end;
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return "unknown";
-	at = strchr(text, '[');
-	end = at ? strchr(at, ']') : NULL;
-	if (!end)
-		return "unknown";
-	snprintf(mode, sizeof(mode), "%.*s", (int)(end - at - 1), at + 1);
-	return mode;
 }
 
 const char *feature_rung(void)

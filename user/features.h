@@ -11,6 +11,7 @@ enum feature {
 	FEAT_ROOT,
 	FEAT_HOST_PID,
 	FEAT_BTF,
+	FEAT_KERNEL_READ,
 	FEAT_SOCK_LENGTH,
 	FEAT_SET_STATE,
 	FEAT_PROCESS_EVENTS,
@@ -33,8 +34,6 @@ struct feature_row {
 
 const struct feature_row *feature_row(enum feature f);
 bool feature_has(enum feature f);
-/* "none", "integrity", "confidentiality" or "unknown". */
-const char *feature_lockdown(void);
 /* The ladder's rung that this kernel can carry, "1 (socket tracepoints)"; NULL: none. */
 const char *feature_rung(void);
 /* "a,b,c" of all that is there. */

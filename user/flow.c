@@ -16,6 +16,8 @@
 #include "user/base/hmap.h"
 #include "user/base/log.h"
 
+#define STREAM_MAX (1ULL << 56) /* bytes */
+
 struct conn {
 	struct hmap_node node; /* by flow.id */
 	struct flow flow;
@@ -35,6 +37,9 @@ struct flow_table {
 	struct flow_rooms r;
 	struct call_sink sink;
 	struct hmap conns;
+	struct conn *last; /* that was looked up */
+	struct proto_budget budget;
+	uint16_t heads; /* of the record that is worked on */
 	struct flow_stats stats;
 	uint64_t lost_ends, lost_records;
 	uint64_t now_ns; /* of the record that is looked at, or of the tick: a clock is not read for each of them */
@@ -66,6 +71,12 @@ static struct process *process_of(struct flow_table *t, uint32_t tgid)
 	if (p && p->exited && t->r.capture && capture_consume_control(t->r.capture) > 0)
 		p = processes_get(t->r.processes, tgid, t->now_ns);
 	return p;
+}
+
+static int malformed(struct flow_table *t)
+{
+	t->stats.malformed++;
+	return 0;
 }
 
 /* --- calls --- */
@@ -161,22 +172,25 @@ static void on_lost(struct call_sink *sink, const struct flow *flow, enum call_l
 
 static struct conn *conn_find(struct flow_table *t, uint64_t id)
 {
-	struct hmap_node *n = hmap_first(&t->conns, hash_u64(id));
+	struct hmap_node *n;
 
-	for (; n; n = hmap_next_same(n)) {
+	if (t->last && t->last->flow.id == id)
+		return t->last;
+	for (n = hmap_first(&t->conns, hash_u64(id)); n; n = hmap_next_same(n)) {
 		struct conn *c = container_of(n, struct conn, node);
 
 		if (c->flow.id == id)
-			return c;
+			return t->last = c;
 	}
 	return NULL;
 }
 
 static void conn_forget_proto(struct flow_table *t, struct conn *c)
 {
-	if (c->state)
-		c->proto->done(c->state, &c->flow, &t->sink);
-	free(c->state);
+	if (!c->state)
+		return;
+	c->proto->done(c->state, &c->flow, &t->sink);
+	proto_free(&t->budget, c->state, c->proto->state_size);
 	c->state = NULL;
 }
 
@@ -213,6 +227,8 @@ static void conn_remove(struct flow_table *t, struct conn *c)
 	if (c->flow.local.family == NET_UNIX)
 		t->stats.conns_unix--;
 	service_unref(c->owner);
+	if (t->last == c)
+		t->last = NULL;
 	hmap_remove(&t->conns, &c->node);
 	free(c);
 }
@@ -265,52 +281,67 @@ static void tcp_opened_or_accepted(struct flow_table *t, struct conn *c, const s
 	}
 }
 
-static void on_conn(struct flow_table *t, const struct ev_conn *e)
+static int on_conn(struct flow_table *t, const struct ev_conn *e)
 {
 	struct conn *c = conn_find(t, e->conn);
 
-	if (c || t->conns.count >= (size_t)t->r.config->max_connections)
-		return; /* without a place, its messages are counted as they come */
+	if (c || (e->family != AF_INET && e->family != AF_INET6 && e->family != AF_UNIX))
+		return malformed(t);
+	if (t->conns.count >= (size_t)t->r.config->max_connections) {
+		t->stats.conns_refused++;
+		return 0; /* its messages are counted as they come */
+	}
 	c = calloc(1, sizeof(*c));
 	if (!c)
-		return;
+		return 0;
 	c->live = true;
 	c->flow.id = e->conn;
+	c->flow.budget = &t->budget;
 	c->flow.from_start = e->flags & CONN_FROM_START;
 	c->flags = e->flags;
 	c->tgid = e->tgid;
 	conn_set_addrs(c, e);
 	if (hmap_insert(&t->conns, &c->node, hash_u64(e->conn))) {
 		free(c);
-		return;
+		return 0;
 	}
 	if (e->family == AF_UNIX)
 		t->stats.conns_unix++;
 	tcp_opened_or_accepted(t, c, e);
+	return 0;
 }
 
 static int conn_start_proto(struct conn *c, uint8_t proto)
 {
+	c->proto = NULL;
 	if (proto >= PROTO_MAX || !proto_table[proto])
 		return -EPROTO;
 	c->proto = proto_table[proto];
-	c->state = calloc(1, c->proto->state_size);
+	c->state = proto_resize(c->flow.budget, NULL, 0, c->proto->state_size);
 	if (!c->state)
 		return -ENOMEM;
+	memset(c->state, 0, c->proto->state_size);
 	return c->proto->init(c->state);
 }
 
+/* The connection is no protocol's, or there is no room for its state: that may be different at its next bytes. */
 static void conn_unknown(struct flow_table *t, struct conn *c)
 {
+	bool refused = c->proto && !c->state;
+
 	conn_forget_proto(t, c);
-	c->unknown = true;
+	if (refused)
+		t->stats.lost[CALL_LOSS_BUDGET] += t->heads;
+	c->unknown = !refused;
 }
 
 static int conn_hole(struct flow_table *t, struct conn *c, int dir, uint64_t pos, uint64_t ns)
 {
 	uint64_t len = pos - c->pos[dir];
 
-	if (pos <= c->pos[dir])
+	if (pos > STREAM_MAX || pos < c->pos[dir])
+		return malformed(t);
+	if (!len)
 		return 0;
 	c->pos[dir] = pos;
 	return c->proto->hole(c->state, &c->flow, dir, len, ns, &t->sink);
@@ -405,9 +436,40 @@ static void on_connect_failed(struct flow_table *t, const struct ev_tcp_fail *e)
 
 /* --- records --- */
 
-static int malformed(struct flow_table *t)
+/* Time goes forward; a record from a far future is not asked what time it is. */
+static void see_time(struct flow_table *t, uint64_t ts)
 {
-	t->stats.malformed++;
+	if (ts > t->now_ns && ts - t->now_ns < 3600 * NSEC_PER_SEC)
+		t->now_ns = ts;
+}
+
+/* The record's own size, 0: it cannot be. */
+static size_t record_size(const void *data, size_t size)
+{
+	const struct ev_hdr *h = data;
+
+	return size >= sizeof(*h) && h->size <= size ? h->size : 0;
+}
+
+/* Streams go forward, and no further than any stream can have gone. */
+static bool position_is_good(struct flow_table *t, const struct ev_data *d)
+{
+	const struct conn *c = conn_find(t, d->conn);
+	bool counted = c && !c->unknown && (c->state ? c->seen[d->dir] : c->flow.from_start);
+
+	return d->pos <= STREAM_MAX && d->after <= STREAM_MAX && (!counted || d->pos >= c->pos[d->dir]);
+}
+
+static int on_data(struct flow_table *t, const struct ev_data *d, size_t size)
+{
+	if (size < sizeof(*d) || d->len > size - sizeof(*d) || d->dir > 1 || d->span < d->len)
+		return malformed(t);
+	if (!position_is_good(t, d)) {
+		t->stats.lost[CALL_LOSS_HOLE] += d->heads;
+		return malformed(t);
+	}
+	t->heads = d->heads;
+	on_bytes(t, d, (const uint8_t *)(d + 1));
 	return 0;
 }
 
@@ -415,22 +477,18 @@ int flow_on_data(void *table, void *data, size_t size)
 {
 	struct flow_table *t = table;
 	const struct ev_hdr *h = data;
-	const struct ev_data *d = data;
 
-	if (size < sizeof(*h) || h->size > size)
+	size = record_size(data, size);
+	if (size < sizeof(*h))
 		return malformed(t);
-	t->now_ns = MAX(t->now_ns, h->ts);
+	see_time(t, h->ts);
 	switch (h->kind) {
 	case EV_CONN:
 		if (size < sizeof(struct ev_conn))
 			return malformed(t);
-		on_conn(t, data);
-		return 0;
+		return on_conn(t, data);
 	case EV_DATA:
-		if (size < sizeof(*d) || d->len > size - sizeof(*d) || d->dir > 1 || d->span < d->len)
-			return malformed(t);
-		on_bytes(t, d, (const uint8_t *)(d + 1));
-		return 0;
+		return on_data(t, data, size);
 	case EV_END:
 		if (size < sizeof(struct ev_end))
 			return malformed(t);
@@ -460,7 +518,7 @@ static int on_exec(struct flow_table *t, const struct ev_exec *e, size_t size)
 		.comm = e->comm, .exe = e->file,
 	};
 
-	if (size < sizeof(*e) || (size_t)e->args_len + e->env_len > size - sizeof(*e) ||
+	if ((size_t)e->args_len + e->env_len > size - sizeof(*e) ||
 	    !memchr(e->comm, 0, sizeof(e->comm)) || !memchr(e->file, 0, sizeof(e->file)))
 		return malformed(t);
 	seed.args = (struct str){ text, e->args_len };
@@ -475,11 +533,12 @@ int flow_on_control(void *table, void *data, size_t size)
 	const struct ev_hdr *h = data;
 	const struct ev_proc *p = data;
 
-	if (size < sizeof(*h) || h->size > size)
+	size = record_size(data, size);
+	if (size < sizeof(*h))
 		return malformed(t);
-	t->now_ns = MAX(t->now_ns, h->ts);
+	see_time(t, h->ts);
 	if (h->kind == EV_EXEC)
-		return on_exec(t, data, size);
+		return size < sizeof(struct ev_exec) ? malformed(t) : on_exec(t, data, size);
 	if (size < sizeof(*p))
 		return malformed(t);
 	if (h->kind == EV_FORK)
@@ -588,6 +647,7 @@ struct flow_table *flow_table_new(const struct flow_rooms *rooms)
 	t->sink = (struct call_sink){ .begin = on_begin, .end = on_end, .drop = on_drop, .lost = on_lost };
 	t->need_user = processes_rules_need_user(rooms->config);
 	t->now_ns = clock_mono_ns();
+	t->budget.max = rooms->config->decode_memory;
 	return t;
 }
 
@@ -613,4 +673,7 @@ void flow_get_stats(const struct flow_table *t, struct flow_stats *ret)
 	*ret = t->stats;
 	ret->conns = t->conns.count;
 	ret->conns_max = t->r.config->max_connections;
+	ret->decode_bytes = t->budget.used;
+	ret->decode_max = t->budget.max;
+	ret->decode_refused = t->budget.refused;
 }

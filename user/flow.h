@@ -42,6 +42,9 @@ void flow_judge_all(struct flow_table *t);
 
 struct flow_stats {
 	size_t conns, conns_max, conns_unix;
+	uint64_t conns_refused;
+	size_t decode_bytes, decode_max;	/* memory of the decoders, all connections together */
+	uint64_t decode_refused;
 	uint64_t malformed;			/* records that made no sense */
 	uint64_t lost_table;			/* messages on connections that the table had no room for */
 	uint64_t lost[CALL_LOSS_MAX];		/* messages, by the decoders */

@@ -22,6 +22,7 @@
 #include "user/base/log.h"
 #include "user/enrich/processes.h"
 #include "user/features.h"
+#include "user/scope.h"
 #include "sonde.skel.h"
 
 enum stage { STAGE_PROCESS, STAGE_SOCKET, STAGE_ITER };
@@ -29,6 +30,7 @@ enum stage { STAGE_PROCESS, STAGE_SOCKET, STAGE_ITER };
 struct capture {
 	struct sonde_bpf *skel;
 	struct ring_buffer *data, *control;
+	struct procmap *procs;
 	int epoll_fd;
 	struct capture_options o;
 	struct sonde_settings settings;
@@ -140,21 +142,6 @@ static int cgroup_id(const char *path, uint64_t *ret)
 	return 0;
 }
 
-/* An absolute path is taken as it is, or below the unified hierarchy's mount when it is not there. */
-void capture_cgroup_path(const char *given, char *dst, size_t size)
-{
-	static const char *const roots[] = { "", "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-	char pids[4096];
-
-	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
-		snprintf(dst, size, "%s%s", roots[i], given);
-		snprintf(pids, sizeof(pids), "%s/cgroup.procs", dst);
-		if (!access(pids, F_OK))
-			return;
-	}
-	snprintf(dst, size, "%s", given);
-}
-
 static int add_scope(struct capture *c, const char *scope)
 {
 	struct sonde_settings *s = &c->settings;
@@ -173,7 +160,7 @@ static int add_scope(struct capture *c, const char *scope)
 	}
 	if (s->n_scope_cgroups == SONDE_SCOPES_MAX)
 		return log_err_r(-E2BIG, "--scope: more than %d cgroups: name a common parent", SONDE_SCOPES_MAX);
-	capture_cgroup_path(scope + strlen("cgroup:"), path, sizeof(path));
+	scope_cgroup_path(scope + strlen("cgroup:"), path, sizeof(path));
 	err = cgroup_id(path, &id);
 	if (!err)
 		err = cgroup_subsys(path, &subsys);
@@ -208,6 +195,29 @@ static int check_required(void)
 
 		if (r->required && !feature_has(f))
 			return log_err_r(-ENOTSUP, "%s is missing: %s (run `sonde doctor` for the whole list)", r->what, r->without);
+	}
+	return 0;
+}
+
+static int open_maps(struct capture *c)
+{
+	const struct bpf_map *procs = c->skel->maps.procs;
+
+	c->data = ring_buffer__new(bpf_map__fd(c->skel->maps.ring), c->o.on_data, c->o.ctx, NULL);
+	c->control = ring_buffer__new(bpf_map__fd(c->skel->maps.ctl_ring), c->o.on_control, c->o.ctx, NULL);
+	if (!c->data || !c->control)
+		return log_err_r(errno ? -errno : -ENOMEM, "the ring buffers cannot be mapped: %s: a smaller --capture.ring-size may help",
+				 strerror(errno ?: ENOMEM));
+	c->procs = procmap_new(bpf_map__fd(procs), bpf_map__max_entries(procs));
+	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!c->procs || c->epoll_fd < 0)
+		return log_err_r(-errno, "out of memory or file descriptors at start: %s", strerror(errno));
+	for (int i = 0; i < 2; i++) {
+		int fd = ring_buffer__epoll_fd(i ? c->data : c->control);
+		struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+
+		if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &ev))
+			return log_err_r(-errno, "epoll: %s", strerror(errno));
 	}
 	return 0;
 }
@@ -252,20 +262,9 @@ int capture_load(struct capture **ret, const struct capture_options *o)
 				      : ": run with --log.level=debug for the verifier's words, and `sonde doctor`");
 		goto fail;
 	}
-	c->data = ring_buffer__new(bpf_map__fd(c->skel->maps.ring), o->on_data, o->ctx, NULL);
-	c->control = ring_buffer__new(bpf_map__fd(c->skel->maps.ctl_ring), o->on_control, o->ctx, NULL);
-	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (!c->data || !c->control || c->epoll_fd < 0) {
-		err = errno ? -errno : -ENOMEM;
-		log_err("the ring buffers cannot be mapped: %s: a smaller --capture.ring-size may help", strerror(-err));
+	err = open_maps(c);
+	if (err)
 		goto fail;
-	}
-	for (int i = 0; i < 2; i++) {
-		int fd = ring_buffer__epoll_fd(i ? c->data : c->control);
-		struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
-
-		epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
-	}
 	err = capture_set_rules(c, o->config);
 	if (err)
 		goto fail;
@@ -293,23 +292,6 @@ static int attach_stage(struct capture *c, enum stage stage)
 				*c->skel->skeleton->progs[k].link = link;
 	}
 	return 0;
-}
-
-int capture_parent_of(int pid)
-{
-	char path[64], text[1024], *end;
-	_close_ int fd = -1;
-	ssize_t n;
-	int ppid;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return -1;
-	text[n] = 0;
-	end = strrchr(text, ')');
-	return end && sscanf(end + 1, " %*c %d", &ppid) == 1 ? ppid : -1;
 }
 
 static bool in_tree(struct capture *c, uint32_t pid)
@@ -341,7 +323,7 @@ static void scan_trees(struct capture *c)
 
 		grew = false;
 		while (d && (e = readdir(d))) {
-			int pid = atoi(e->d_name), ppid = pid > 0 ? capture_parent_of(pid) : -1;
+			int pid = atoi(e->d_name), ppid = pid > 0 ? scope_parent_of(pid) : -1;
 
 			if (ppid > 0 && in_tree(c, ppid) && !in_tree(c, pid)) {
 				put_in_tree(c, pid);
@@ -400,6 +382,7 @@ void capture_free(struct capture *c)
 {
 	if (!c)
 		return;
+	procmap_free(c->procs);
 	ring_buffer__free(c->data);
 	ring_buffer__free(c->control);
 	if (c->epoll_fd >= 0)
@@ -441,7 +424,7 @@ static bool kernel_rule(const struct rule *r, struct sonde_rule *ret)
 	};
 	if (!r->cgroup || user)
 		return true;
-	capture_cgroup_path(r->cgroup, path, sizeof(path));
+	scope_cgroup_path(r->cgroup, path, sizeof(path));
 	if (cgroup_id(path, (uint64_t *)&ret->cgroup) || cgroup_subsys(path, &ret->subsys)) {
 		log_warn("rule with cgroup %s: there is no such cgroup now; the rule matches nothing until the next reload", r->cgroup);
 		ret->cgroup = ~0ULL;
@@ -529,40 +512,17 @@ void capture_runs(struct capture *c, struct sonde_run_stat ret[RUN_MAX])
 
 size_t capture_pending(struct capture *c, __u32 *tgids, size_t max)
 {
-	int fd = bpf_map__fd(c->skel->maps.procs);
-	__u32 key, *prev = NULL, next;
-	struct sonde_proc p;
-	size_t n = 0, seen = 0;
-
-	while (n < max && seen++ < bpf_map__max_entries(c->skel->maps.procs) && !bpf_map_get_next_key(fd, prev, &next)) {
-		key = next;
-		prev = &key;
-		if (!bpf_map_lookup_elem(fd, &key, &p) && p.verdict == VERDICT_PENDING)
-			tgids[n++] = key;
-	}
-	return n;
+	return procmap_pending(c->procs, tgids, max, clock_mono_ns());
 }
 
-void capture_procs(struct capture *c, struct capture_procs *ret)
+size_t capture_in_tree(struct capture *c)
 {
-	int fd = bpf_map__fd(c->skel->maps.procs);
-	__u32 key, *prev = NULL, next;
-	struct sonde_proc p;
+	return procmap_in_tree(c->procs, clock_mono_ns());
+}
 
-	memset(ret, 0, sizeof(*ret));
-	ret->budget = bpf_map__max_entries(c->skel->maps.procs);
-	while (!bpf_map_get_next_key(fd, prev, &next) && ret->total < ret->budget) {
-		key = next;
-		prev = &key;
-		if (bpf_map_lookup_elem(fd, &key, &p))
-			continue;
-		ret->total++;
-		if (p.verdict <= VERDICT_PENDING)
-			ret->verdict[p.verdict]++;
-		ret->tls += !!(p.flags & PROC_SAW_TLS);
-		ret->spliced += !!(p.flags & PROC_SPLICED);
-		ret->unreadable += !!(p.flags & PROC_UNREADABLE);
-	}
+void capture_procs(struct capture *c, struct procmap_counts *ret)
+{
+	procmap_count(c->procs, ret, clock_mono_ns());
 }
 
 void capture_ring(struct capture *c, size_t *ret_high, size_t *ret_size)

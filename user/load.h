@@ -11,6 +11,7 @@
 #include "bpf/shared/config.h"
 #include "bpf/shared/stats.h"
 #include "user/config.h"
+#include "user/procmap.h"
 
 struct capture;
 
@@ -41,18 +42,13 @@ int capture_consume_control(struct capture *c);
 int capture_set_rules(struct capture *c, const struct config *config);
 int capture_set_verdict(struct capture *c, __u32 tgid, enum sonde_verdict v);
 
-/* Processes that wait for a verdict from user space. */
-size_t capture_pending(struct capture *c, __u32 *tgids, size_t max);
-
 /* Sums over the CPUs. */
 void capture_stats(struct capture *c, __u64 ret[STAT_MAX]);
 void capture_runs(struct capture *c, struct sonde_run_stat ret[RUN_MAX]);
-/* Processes by verdict and flags; counts into ret[verdict]; TLS and unreadable apart. */
-struct capture_procs {
-	size_t verdict[VERDICT_PENDING + 1];
-	size_t tls, spliced, unreadable, total, budget;
-};
-void capture_procs(struct capture *c, struct capture_procs *ret);
+/* See user/procmap.h. */
+void capture_procs(struct capture *c, struct procmap_counts *ret);
+size_t capture_pending(struct capture *c, __u32 *tgids, size_t max);
+size_t capture_in_tree(struct capture *c);
 /* The most bytes that were unread in the data ring since the last call, and its size. */
 void capture_ring(struct capture *c, size_t *ret_high, size_t *ret_size);
 /* The live connections' ids, in `ids` (uint64_t[], grown); -ENOTSUP when there is no iterator. */
@@ -60,8 +56,3 @@ int capture_live_conns(struct capture *c, uint64_t **ret_ids, size_t *ret_n);
 /* Runs that the kernel left out because a program was already running on that CPU. */
 uint64_t capture_recursion_misses(struct capture *c);
 size_t capture_map_bytes(struct capture *c);
-
-/* How a scope is read; the doctor reads it in the same way. -1: no such process. */
-int capture_parent_of(int pid);
-/* The directory of a cgroup given as an absolute path, or as one below a cgroup mount. */
-void capture_cgroup_path(const char *given, char *dst, size_t size);

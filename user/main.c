@@ -98,23 +98,59 @@ static int run_daemon(int argc, char **argv)
 
 /* --- tail --- */
 
-static void become_invoker(void)
+static bool id_of(const char *name, id_t *ret)
 {
-	const char *uid = getenv("SUDO_UID"), *gid = getenv("SUDO_GID"), *user = getenv("SUDO_USER");
+	const char *text = getenv(name);
+	uint64_t v;
 
-	if (!uid || !gid || !user)
-		return;
-	if (initgroups(user, atoi(gid)) || setgid(atoi(gid)) || setuid(atoi(uid))) {
-		fprintf(stderr, "sonde tail: cannot become %s: %s\n", user, strerror(errno));
+	if (!text || str_to_u64(str_of(text), &v) || v >= UINT32_MAX)
+		return false;
+	*ret = (id_t)v;
+	return true;
+}
+
+/* As if the user who called sudo had called the command: user, groups, home. */
+static int become_invoker(void)
+{
+	static const char *const sudo[] = { "SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND", "SUDO_HOME" };
+	struct passwd *pw;
+	id_t uid, gid;
+
+	if (!id_of("SUDO_UID", &uid) || !id_of("SUDO_GID", &gid))
+		return 0;
+	pw = getpwuid(uid);
+	if (pw ? initgroups(pw->pw_name, gid) : setgroups(1, &gid))
+		return -errno;
+	if (pw && (setenv("HOME", pw->pw_dir, 1) || setenv("USER", pw->pw_name, 1) || setenv("LOGNAME", pw->pw_name, 1) ||
+		   setenv("SHELL", *pw->pw_shell ? pw->pw_shell : "/bin/sh", 1)))
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(sudo); i++)
+		unsetenv(sudo[i]);
+	return setresgid(gid, gid, gid) || setresuid(uid, uid, uid) ? -errno : 0;
+}
+
+static void run_command(char **command, int go)
+{
+	int err;
+	char c;
+
+	/* no byte: sonde has ended, and said why */
+	if (read(go, &c, 1) != 1)
+		_exit(126);
+	err = become_invoker();
+	if (err) {
+		fprintf(stderr, "sonde tail: cannot become user %s: %s\n", getenv("SUDO_UID"), strerror(-err));
 		_exit(126);
 	}
+	execvp(command[0], command);
+	fprintf(stderr, "sonde tail: %s: %s\n", command[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
 }
 
 /* The child waits until capture is attached, so that its first byte is seen; as the user who called sudo. */
 static int start_child(char **command, int *ret_pid, int *ret_go)
 {
 	int pipes[2], pid;
-	char c;
 
 	if (pipe2(pipes, O_CLOEXEC))
 		return -errno;
@@ -123,12 +159,7 @@ static int start_child(char **command, int *ret_pid, int *ret_go)
 		return -errno;
 	if (!pid) {
 		close(pipes[1]);
-		if (read(pipes[0], &c, 1) < 0)
-			_exit(126);
-		become_invoker();
-		execvp(command[0], command);
-		fprintf(stderr, "sonde tail: %s: %s\n", command[0], strerror(errno));
-		_exit(errno == ENOENT ? 127 : 126);
+		run_command(command, pipes[0]);
 	}
 	close(pipes[0]);
 	*ret_pid = pid;
@@ -176,11 +207,12 @@ static int run_tail(int argc, char **argv)
 	const char *pid = take_value(&argc, argv, "-p");
 	char **command = NULL;
 	int rest, ret = 1;
+	uint64_t id;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--"))
 			continue;
-		command = argv[i + 1] ? &argv[i + 1] : NULL;
+		command = &argv[i + 1];
 		argc = i;
 		break;
 	}
@@ -190,8 +222,12 @@ static int run_tail(int argc, char **argv)
 	config->print = json ? PRINT_JSON : PRINT_TEXT;
 	if (no_more_words(rest, argc, argv) || need_root())
 		goto out;
-	if (pid && (atol(pid) <= 0 || scope_to(config, atol(pid)))) {
-		log_err("-p %s: not a process id", pid);
+	if (pid && (str_to_u64(str_of(pid), &id) || !id || id > INT32_MAX || scope_to(config, (long)id))) {
+		log_err("-p %s: not a process id: give a number, as in ps", pid);
+		goto out;
+	}
+	if (command && !command[0]) {
+		log_err("--: no command stands behind it: give one, or leave -- out");
 		goto out;
 	}
 	if (command && (start_child(command, &o.child, &o.child_go) || scope_to(config, o.child))) {

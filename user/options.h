@@ -9,7 +9,8 @@
  * TYPE: BOOL INT SIZE (bytes; 4MiB, 64k) DURATION (ns; 5s, 15m, 100ms; a bare number is
  * milliseconds where the OpenTelemetry specification says so: DURATION_MS) DOUBLE
  * STR LIST (comma separated or repeated) DOUBLES KV (k=v,k=v as OTEL_*_HEADERS) ENUM (words
- * in the placeholder, separated by '|', give the value's index).
+ * in the placeholder, separated by '|', give the value's index) WORDS (the same, one or more, separated
+ * by commas: bit N for the word N; "auto" and "none" stand alone).
  */
 #pragma once
 
@@ -18,6 +19,8 @@
 	  "Configuration file (YAML). Without it /etc/sonde/sonde.yaml is read when it exists.") \
 	X(scope, LIST, "scope", "SONDE_SCOPE", "", NO, "cgroup:PATH|pid:PID", \
 	  "Observe only this cgroup, or this process and its descendants. Repeatable. Default: the whole machine.") \
+	X(allow_overlap, BOOL, "allow-overlap", "SONDE_ALLOW_OVERLAP", "false", NO, "", \
+	  "Start although another sonde observes some of the same programs; both report their calls.") \
 	X(print, ENUM, "print", "SONDE_PRINT", "none", NO, "none|text|json", \
 	  "Print one line per call as it ends, to standard output.") \
 	X(web_listen, LIST, "web.listen-address", "SONDE_WEB_LISTEN_ADDRESS", "127.0.0.1:9960", NO, "ADDRESS:PORT", \
@@ -30,6 +33,8 @@
 	  "Ring buffer between kernel and daemon; a power of two.") \
 	X(max_connections, INT, "capture.max-connections", NULL, "100000", NO, "N", \
 	  "Connections followed at the same time; more are counted as lost.") \
+	X(decode_memory, SIZE, "capture.decode-memory", NULL, "8MiB", NO, "BYTES", \
+	  "Memory for messages under way, all connections together (about 500 bytes for one that is followed); a message without room is lost and counted.") \
 	X(max_processes, INT, "capture.max-processes", NULL, "32768", NO, "N", \
 	  "Processes remembered at the same time.") \
 	X(exclude_self_paths, LIST, "metrics.exclude-paths", NULL, "", YES, "GLOB", \
@@ -49,10 +54,10 @@
 	  "Put server_address and server_port (the caller's Host header) on server metrics too.") \
 	X(command_args, BOOL, "resource.command-args", NULL, "false", NO, "", \
 	  "Add process.command_args to resources. Arguments may hold secrets.") \
-	X(traces_exporter, ENUM, "traces.exporter", "OTEL_TRACES_EXPORTER", "auto", NO, "auto|otlp|none|console", \
-	  "auto: OTLP when an endpoint is set, else none.") \
-	X(metrics_exporter, ENUM, "metrics.exporter", "OTEL_METRICS_EXPORTER", "auto", NO, "auto|otlp|none|prometheus", \
-	  "Besides /metrics. auto: OTLP when an endpoint is set, else none.") \
+	X(traces_exporter, WORDS, "traces.exporter", "OTEL_TRACES_EXPORTER", "auto", NO, "auto|otlp|none|console", \
+	  "Where spans go. auto: OTLP when an endpoint is set, else none. console: one line per span on standard output.") \
+	X(metrics_exporter, WORDS, "metrics.exporter", "OTEL_METRICS_EXPORTER", "auto", NO, "auto|otlp|none|console|prometheus", \
+	  "Where metrics go besides /metrics (prometheus: nowhere else). auto: OTLP when an endpoint is set, else none. console: to standard output, at otlp.metrics.interval.") \
 	X(otlp_endpoint, STR, "otlp.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", "", NO, "URL", \
 	  "OTLP endpoint of all signals.") \
 	X(otlp_traces_endpoint, STR, "otlp.traces.endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", NO, "URL", \

@@ -124,6 +124,7 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	static const char *const reasons[CALL_LOSS_MAX] = {
 		[CALL_LOSS_HOLE] = "gap", [CALL_LOSS_HEAD_TOO_LARGE] = "head_too_large",
 		[CALL_LOSS_PIPELINE] = "pipeline_budget", [CALL_LOSS_MEMORY] = "memory",
+		[CALL_LOSS_BUDGET] = "decode_memory", [CALL_LOSS_LEFT] = "protocol_left",
 	};
 	struct metrics_stats m;
 	struct traces_stats t;
@@ -139,6 +140,10 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	set(s, &i_calls, NULL, NULL, NULL, NULL, f.calls, now);
 	set(s, &i_table, "table", "connections", NULL, NULL, f.conns, now);
 	set(s, &i_limit, "table", "connections", NULL, NULL, f.conns_max, now);
+	set(s, &i_refused, "table", "connections", NULL, NULL, f.conns_refused, now);
+	set(s, &i_table, "table", "decode_memory_bytes", NULL, NULL, f.decode_bytes, now);
+	set(s, &i_limit, "table", "decode_memory_bytes", NULL, NULL, f.decode_max, now);
+	set(s, &i_refused, "table", "decode_memory_bytes", NULL, NULL, f.decode_refused, now);
 	set(s, &i_table, "table", "series", NULL, NULL, m.series, now);
 	set(s, &i_limit, "table", "series", NULL, NULL, m.max_series, now);
 	set(s, &i_table, "table", "processes", NULL, NULL, processes_count(s->processes), now);

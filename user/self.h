@@ -19,5 +19,3 @@ struct self_sources {
 };
 
 void self_update(const struct self_sources *s, uint64_t now_ns);
-/* VmRSS and RssAnon of this process, bytes. */
-void self_memory(uint64_t *ret_rss, uint64_t *ret_anon);

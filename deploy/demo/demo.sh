@@ -57,7 +57,7 @@ set -m
 	wait
 ) </dev/null >/dev/null 2>&1 &
 programs=$!
-"$sonde" --scope="pid:$programs" --print=text --web.listen-address="127.0.0.1:$web" --log.level=warn "$@" &
+"$sonde" --scope="pid:$programs" --allow-overlap --print=text --web.listen-address="127.0.0.1:$web" --log.level=warn "$@" &
 observer=$!
 set +m
 

@@ -10,13 +10,17 @@ set -eu
 PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 
 packages="nginx-light apache2-bin lighttpd haproxy php-cli python3-uvicorn python3-h11 libtomcat10-embed-java
-	apache2-utils nghttp2-client wrk curl prometheus"
+	apache2-utils nghttp2-client wrk curl prometheus liburing-dev"
 has() { command -v "$1" >/dev/null 2>&1; }
 has python3 || packages="$packages python3"
 has node || packages="$packages nodejs"
 has go || packages="$packages golang-go"
 has cargo || packages="$packages cargo librust-hyper-dev librust-tokio-dev"
 has javac || packages="$packages default-jdk-headless"
+# a 32-bit program; gcc-multilib would drive out cross compilers
+if has gcc && [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then
+	packages="$packages libc6-dev-i386 lib32gcc-$(gcc -dumpversion)-dev"
+fi
 
 missing=
 for p in $packages; do

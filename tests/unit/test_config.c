@@ -672,6 +672,48 @@ static void otel_variables_warn(void **state)
 	}
 }
 
+/* A list, as the specification has it; a word that is not known would leave telemetry out in silence. */
+static void exporters_are_lists(void **state)
+{
+	static const struct {
+		const char *value, *want;
+	} bad[] = {
+		{"zipkin", "'zipkin' is not known; write one of auto, otlp, none, console, or several with commas"},
+		{"otlp,loging", "'otlp,loging' is not known; write one of auto, otlp, none, console, or several with commas"},
+		{"otlp,none", "'otlp,none' names another exporter beside auto or none; write either"},
+		{"auto,console", "'auto,console' names another exporter beside auto or none; write either"},
+		{",", "',' names no exporter; write none for none"},
+	};
+
+	assert_int_equal(LOAD(), 0);
+	assert_int_equal(c->traces_exporter, EXPORTER_AUTO);
+	assert_int_equal(c->metrics_exporter, EXPORTER_AUTO);
+	setenv("OTEL_TRACES_EXPORTER", "otlp, Console", 1);
+	setenv("OTEL_METRICS_EXPORTER", "none", 1);
+	assert_int_equal(LOAD(), 0);
+	assert_string_equal(said, "");
+	assert_int_equal(c->traces_exporter, EXPORTER_OTLP | EXPORTER_CONSOLE);
+	assert_int_equal(c->metrics_exporter, EXPORTER_NONE);
+	assert_int_equal(LOAD("--metrics.exporter=prometheus,otlp"), 0);
+	assert_int_equal(c->metrics_exporter & ~EXPORTER_OTLP, 1 << 4);
+	unsetenv("OTEL_METRICS_EXPORTER");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		char want[400];
+
+		setenv("OTEL_TRACES_EXPORTER", bad[i].value, 1);
+		snprintf(want, sizeof(want), "error: environment variable OTEL_TRACES_EXPORTER: %s\n", bad[i].want);
+		assert_int_equal(LOAD(), -EINVAL);
+		assert_string_equal(said, want);
+	}
+	unsetenv("OTEL_TRACES_EXPORTER");
+	assert_int_equal(load_yaml("traces:\n  exporter: [console, otlp]\nmetrics: {exporter: console}\n"), 0);
+	assert_int_equal(c->traces_exporter, EXPORTER_OTLP | EXPORTER_CONSOLE);
+	assert_int_equal(c->metrics_exporter, EXPORTER_CONSOLE);
+	assert_int_equal(load_yaml("traces:\n  exporter:\n  - otlp\n  - zipkin\n"), -EINVAL);
+	assert_string_equal(said, "error: c.yaml:4: traces.exporter: 'zipkin' is not known; write one of auto, otlp, none, "
+				  "console, or several with commas\n");
+}
+
 static void otel_disabled_knows_one_truth(void **state)
 {
 	setenv("OTEL_SDK_DISABLED", "TRUE", 1);
@@ -1472,6 +1514,7 @@ int main(void)
 		TEST(good_values),
 		TEST(pairs_are_percent_decoded),
 		TEST(otel_variables_warn),
+		TEST(exporters_are_lists),
 		TEST(otel_disabled_knows_one_truth),
 		TEST(otel_numbers_are_milliseconds),
 		TEST(other_sources_are_strict),

@@ -22,7 +22,7 @@
 #define NOTE NOTE_CHUNK
 #define NOTE_NTH (NOTE_HEAD | NOTE_NUMBER)
 
-enum kind { E_DATA = 1, E_HOLE, E_LOST, E_END };
+enum kind { E_DATA = 1, E_HOLE, E_LOST, E_END, E_FULL, E_FREE };
 
 struct ev {
 	enum kind kind;
@@ -86,7 +86,17 @@ struct ev {
 	{                                                                                                              \
 		E_END, 0, NULL, 0, 0, FLOW_END_##how                                                                   \
 	}
+/* others fill the budget, and leave it */
+#define FULL                                                                                                           \
+	{                                                                                                              \
+		E_FULL, 0, NULL, 0, 0, 0                                                                               \
+	}
+#define FREE                                                                                                           \
+	{                                                                                                              \
+		E_FREE, 0, NULL, 0, 0, 0                                                                               \
+	}
 #define EVS_MAX 24
+#define BUDGET	(8 << 20)
 
 struct script {
 	const char *name;
@@ -188,7 +198,7 @@ static void on_drop(struct call_sink *sink, const struct flow *f, struct call *c
 
 static void on_lost(struct call_sink *sink, const struct flow *f, enum call_loss why, uint64_t n)
 {
-	static const char *const names[] = {"hole", "large", "pipeline", "memory"};
+	static const char *const names[] = {"hole", "large", "pipeline", "memory", "budget", "left"};
 	struct rec *r = container_of(sink, struct rec, sink);
 
 	assert_true(why < CALL_LOSS_MAX);
@@ -218,6 +228,7 @@ static int make_guard(void **state)
 
 struct conn {
 	struct flow flow;
+	struct proto_budget budget; /* its own, unless a test says otherwise */
 	void *state;
 	struct rec rec;
 	int ret;
@@ -234,7 +245,8 @@ static struct flow make_flow(bool late)
 
 static void conn_init(struct conn *c, bool late)
 {
-	*c = (struct conn){.flow = make_flow(late)};
+	*c = (struct conn){.flow = make_flow(late), .budget.max = BUDGET};
+	c->flow.budget = &c->budget;
 	rec_init(&c->rec);
 	c->state = calloc(1, proto_table[PROTO_HTTP1]->state_size);
 	assert_non_null(c->state);
@@ -266,6 +278,7 @@ static void conn_done(struct conn *c)
 	proto_table[PROTO_HTTP1]->done(c->state, &c->flow, &c->rec.sink);
 	proto_table[PROTO_HTTP1]->done(c->state, &c->flow, &c->rec.sink);
 	free(c->state);
+	assert_int_equal(c->budget.used, 0);
 	assert_int_equal(c->rec.active, 0);
 	assert_int_equal(c->rec.begun, c->rec.ended);
 	if (c->ret == -EPROTO)
@@ -287,6 +300,7 @@ static void run(const struct script *sc, size_t step, int cut_event, size_t cut,
 		uint64_t ns = (uint64_t)i + 1;
 
 		c.flow.gap = e->kind == E_LOST;
+		c.budget.max = e->kind == E_FULL ? c.budget.used : e->kind == E_FREE ? BUDGET : c.budget.max;
 		if (e->kind == E_HOLE || e->kind == E_LOST)
 			c.ret = p->hole(c.state, &c.flow, e->dir, e->len, ns, &c.rec.sink);
 		else if (e->kind == E_END)
@@ -608,6 +622,51 @@ static void test_ends(void **state)
 	EXPECT(s);
 }
 
+/* The connection is given up: what was HTTP is lost and counted, what never was is nothing. */
+static void test_given_up(void **state)
+{
+	static const struct script s[] = {
+		{"upgraded with another request outstanding",
+		 {R("GET /a HTTP/1.1\r\nUpgrade: x\r\n\r\n" GET("/b")), S("HTTP/1.1 101 Switching\r\n\r\n")},
+		 "S GET /a 101 1-2-2 0/0\ndrop /b\nlost left 1\nEPROTO\n"},
+		{"upgraded, client",
+		 {S("GET /a HTTP/1.1\r\nUpgrade: x\r\n\r\n" GET("/b") GET("/c")), R("HTTP/1.1 101 Switching\r\n\r\n")},
+		 "C GET /a 101 1-2-2 0/0\ndrop /b\nlost left 1\ndrop /c\nlost left 1\nEPROTO\n"},
+		{"a tunnel, and a request that was sent into it early",
+		 {R("CONNECT h:80 HTTP/1.1\r\n\r\n" GET("/b")), S("HTTP/1.1 200 OK\r\n\r\n")},
+		 "S CONNECT h 200 1-2-2 0/0\ndrop /b\nlost left 1\nEPROTO\n"},
+		{"upgraded by an answer to a lost request",
+		 {LOST(FLOW_RECV, 30), QUERY(1, GET("/b")), REPLY(0, "HTTP/1.1 101 Switching\r\n\r\n")},
+		 "drop /b\nlost left 1\nEPROTO\n"},
+		{"garbage, then the answers that are due are lost",
+		 {R(GET("/a") GET("/b")), S(OK(0)), R("xy\x01"), HS(50), R(GET("/c"))},
+		 "S GET /a 200 1-2-2 0/0\ndrop /b\nlost hole 1\nEPROTO\n"},
+		{"gone without an end", {R(GET("/a") GET("/b")), S(OK(0))}, "S GET /a 200 1-2-2 0/0\ndrop /b\nlost left 1\n"},
+		{"gone without an end, in an answer", {S(GET("/a")), R(OK(9) "x")}, "drop /a\nlost left 1\n"},
+		{"gone without an end, never confirmed", {R(GET("/a") GET("/b"))}, "drop /a\ndrop /b\n"},
+		{"never HTTP, several outstanding", {R(GET("/a") GET("/b")), S("+OK\r\n")}, "drop /a\ndrop /b\nEPROTO\n"},
+		{"never HTTP, a hole in a head", {R("GET /a HT"), HR(10), S("+OK\r\n")}, "EPROTO\n", .no_split = true},
+		{"never HTTP, a hole behind a request",
+		 {R(GET("/a")), HR(10), R(GET("/b")), S("+OK\r\n")},
+		 "drop /a\nEPROTO\n",
+		 .no_split = true},
+		{"never HTTP, framing that cannot be",
+		 {R("POST /a HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nab"), S("+OK\r\n")},
+		 "EPROTO\n"},
+		{"never answered, a hole in a head", {R("GET /a HT"), HR(10), END(PEER_RESET)}, "lost hole 1\n", .no_split = true},
+		{"half-closed is not over",
+		 {R("GET /a HT"), HR(10), END(PEER_FIN), S("+OK\r\n")},
+		 "EPROTO\n",
+		 .no_split = true},
+		{"proved by an answer",
+		 {R(GET("/a")), HR(10), R(GET("/b")), S("HTTP/1.1 103 X\r\n\r\n"), S(OK(0))},
+		 "lost hole 1\nS GET /a 200 1-5-5 0/0\n",
+		 .no_split = true},
+	};
+
+	EXPECT(s);
+}
+
 /* --- what was not captured --- */
 
 static void test_holes(void **state)
@@ -655,7 +714,7 @@ static void test_holes(void **state)
 		 "drop /a\nlost hole 1\nS GET /b 200 3-4-4 0/0\n"},
 		{"a whole answer, noticed late",
 		 {R(GET("/a")), R(GET("/b")), HS(50), S(OK(0)), R(GET("/c")), S(OK(0))},
-		 "drop /a\nlost hole 1\ndrop /b\nlost hole 1\nS GET /c 200 5-6-6 0/0\n",
+		 "drop /a\ndrop /b\nlost hole 2\nS GET /c 200 5-6-6 0/0\n",
 		 .no_split = true},
 		{"in a request's head",
 		 {R("GET /a HT"), HR(10), R("x\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0))},
@@ -760,7 +819,7 @@ static void test_numbers(void **state)
 		  {E_DATA, FLOW_SEND, OK(0), 0, NOTE_HEAD, 0},
 		  {E_DATA, FLOW_RECV, GET("/c"), 0, NOTE_HEAD | NOTE_REQUEST, 0},
 		  {E_DATA, FLOW_SEND, OK(0), 0, NOTE_HEAD, 0}},
-		 "drop /a\nlost hole 1\nlost hole 1\nS GET /c 200 6-7-7 0/0\n"},
+		 "drop /a\nlost hole 2\nS GET /c 200 6-7-7 0/0\n"},
 		{"a request whose answer was skipped",
 		 {QUERY(0, GET("/a")), LOST(FLOW_RECV, 30), REPLY(0, OK(0)), QUERY(2, GET("/c")), REPLY(1, OK(0)), REPLY(3, OK(0)),
 		  QUERY(3, GET("/d")), QUERY(4, GET("/e")), REPLY(4, OK(0))},
@@ -848,10 +907,11 @@ static void test_pipeline_budget(void **state)
 	for (int i = 0; i < 300; i++)
 		assert_int_equal(conn_data(&c, FLOW_RECV, GET("/a"), strlen(GET("/a")), 1, 0), 0);
 	assert_int_equal(c.rec.begun, 256);
-	assert_int_equal(c.rec.lost, 44);
+	assert_int_equal(c.rec.lost, 0); /* nothing says yet that this is HTTP */
 	for (int i = 0; i < 299; i++)
 		assert_int_equal(conn_data(&c, FLOW_SEND, OK(0), strlen(OK(0)), 2, 0), 0);
 	assert_int_equal(c.rec.ended, 256);
+	assert_int_equal(c.rec.lost, 44);
 	/* one answer is still due: not in step yet, nothing was missing so that the count says so */
 	conn_data(&c, FLOW_RECV, GET("/b"), strlen(GET("/b")), 3, 0);
 	assert_int_equal(c.rec.lost, 45);
@@ -948,6 +1008,173 @@ static void test_park_expires(void **state)
 			    "C GET /a 200 1-2-2 0/0\nC GET /b 200 1000000000-1000000001-1000000001 0/0\n");
 	conn_done(&c);
 	buf_done(&c.rec.out);
+}
+
+/* --- memory --- */
+
+static void test_budget_rule(void **state)
+{
+	struct proto_budget b = {.max = 1600};
+	char *p, *q;
+
+	assert_null(proto_resize(&b, NULL, 0, 101));
+	p = proto_resize(&b, NULL, 0, 100);
+	assert_non_null(p);
+	assert_int_equal(b.used, 100);
+	assert_null(proto_resize(&b, NULL, 0, 94)); /* a sixteenth of what is free: 93 */
+	q = proto_resize(&b, NULL, 0, 93);
+	assert_non_null(q);
+	assert_null(proto_resize(&b, p, 100, 101)); /* and `p` is as it was */
+	memset(p, 1, 100);
+	assert_int_equal(b.used, 193);
+	assert_int_equal(b.refused, 3);
+	p = proto_resize(&b, p, 100, 94);
+	assert_non_null(p);
+	proto_free(&b, p, 94);
+	proto_free(&b, NULL, 0);
+	proto_free(&b, q, 93);
+	assert_int_equal(b.used, 0);
+	b.max = 0;
+	assert_null(proto_resize(&b, NULL, 0, 1));
+	p = proto_resize(NULL, NULL, 0, 1 << 20);
+	assert_non_null(p);
+	proto_free(NULL, p, 1 << 20);
+}
+
+/* No room: the message that wanted it is lost, the next one is not. */
+static void test_budget_full(void **state)
+{
+	static const struct script s[] = {
+		{"a request's copy",
+		 {R(GET("/a")), S(OK(0)), FULL, R(GET("/b")), S(OK(0)), FREE, R(GET("/c")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nlost budget 1\nS GET /c 200 7-8-8 0/0\n",
+		 .no_split = true},
+		{"half a head",
+		 {R(GET("/a")), S(OK(0)), FULL, R("GET /b HTTP/1.1\r\nX: "), R("y\r\n\r\n"), FREE, S(OK(0)), R(GET("/c")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nlost budget 1\nS GET /c 200 8-9-9 0/0\n",
+		 .no_split = true},
+		{"half a head, those before it are sure",
+		 {R(GET("/a")), S(OK(0)), R(GET("/b") "GET /c HTTP/1.1\r\nX: "), FULL, R("y"), R("y\r\n\r\n"), FREE, S(OK(1) "x"),
+		  S(OK(2) "xy"), R(GET("/d")), S(OK(0))},
+		 "S GET /a 200 1-2-2 0/0\nlost budget 1\nS GET /b 200 3-8-8 0/1\nS GET /d 200 10-11-11 0/0\n",
+		 .no_split = true},
+		{"numbered, half a head",
+		 {QUERY(0, GET("/a")), REPLY(0, OK(0)), FULL, QUERY(1, "GET /b HTTP/1.1\r\nX: "), REST(FLOW_RECV, "y\r\n\r\n"), FREE,
+		  QUERY(2, GET("/c")), REPLY(1, OK(1) "x"), REPLY(2, OK(2) "xy")},
+		 "S GET /a 200 1-2-2 0/0\nlost budget 1\nS GET /c 200 7-9-9 0/2\n",
+		 .no_split = true},
+		{"numbered, the first head, proved by its answer",
+		 {FULL, QUERY(0, "GET /a HTTP/1.1\r\nX: "), REST(FLOW_RECV, "y\r\n\r\n"), FREE, REPLY(0, OK(0)), QUERY(1, GET("/b")),
+		  REPLY(1, OK(0))},
+		 "lost budget 1\nS GET /b 200 6-7-7 0/0\n",
+		 .no_split = true},
+		{"the first head, never answered",
+		 {FULL, R("GET /a HTTP/1.1\r\nX: "), R("y"), END(PEER_RESET)},
+		 "lost budget 1\n",
+		 .no_split = true},
+		{"the first line",
+		 {FULL, R("GET /aaa"), R("aaa"), FREE, R(" HTTP/1.1\r\n\r\n"), S(OK(0)), R(GET("/b")), S(OK(0))},
+		 "lost budget 1\nS GET /b 200 7-8-8 0/0\n",
+		 .no_split = true},
+		{"what never was HTTP", {FULL, R("GET /aaa"), R("aaa"), S("+OK\r\n")}, "EPROTO\n", .no_split = true},
+		{"what might be an answer", {FULL, S("H"), END(PEER_RESET)}, "EPROTO\n"},
+		{"half an answer's head",
+		 {S(GET("/a")), R(OK(0)), S(GET("/b")), FULL, R("HTTP/1.1 200 OK\r\nCon"), R("tent-Length: 0\r\n\r\n"), FREE,
+		  S(GET("/c")), R(OK(0))},
+		 "C GET /a 200 1-2-2 0/0\ndrop /b\nlost budget 1\nC GET /c 200 8-9-9 0/0\n",
+		 .no_split = true},
+		{"numbered, half an answer's head",
+		 {QUERY(0, GET("/a") ), QUERY(1, GET("/b")), FULL, REPLY(0, "HTTP/1.1 200 OK\r\nCon"),
+		  REST(FLOW_SEND, "tent-Length: 0\r\n\r\n"), FREE, REPLY(1, OK(1) "x")},
+		 "drop /a\nlost budget 1\nS GET /b 200 2-7-7 0/1\n",
+		 .no_split = true},
+	};
+
+	EXPECT(s);
+}
+
+/* An answer that came before its request, and there was no room to let it wait: the request, when it shows, is lost. */
+static void test_budget_early_answer(void **state)
+{
+	struct conn c;
+
+	conn_init(&c, false);
+	conn_data(&c, FLOW_SEND, GET("/a"), strlen(GET("/a")), 1, 0);
+	conn_data(&c, FLOW_RECV, OK(0), strlen(OK(0)), 2, 0);
+	c.budget.max = c.budget.used;
+	conn_data(&c, FLOW_RECV, OK(0), strlen(OK(0)), 4, 0);
+	c.budget.max = BUDGET;
+	conn_data(&c, FLOW_SEND, GET("/b"), strlen(GET("/b")), 3, 0);
+	conn_data(&c, FLOW_SEND, GET("/c"), strlen(GET("/c")), 5, 0);
+	conn_data(&c, FLOW_RECV, OK(0), strlen(OK(0)), 6, 0);
+	assert_string_equal(c.rec.out.data, "C GET /a 200 1-2-2 0/0\nlost budget 1\nC GET /c 200 5-6-6 0/0\n");
+	conn_done(&c);
+	buf_done(&c.rec.out);
+}
+
+static void fill_with_heads(struct conn *c, size_t n, struct proto_budget *b)
+{
+	_buf_ struct buf half = BUF_INIT;
+
+	buf_puts(&half, "GET /slow HTTP/1.1\r\nX-Slow: ");
+	while (half.len < 60000)
+		buf_addc(&half, 'x');
+	for (size_t i = 0; i < n; i++) {
+		conn_init(&c[i], false);
+		c[i].flow.budget = b;
+		for (size_t at = 0; at < half.len; at += 9000) {
+			size_t len = MIN((size_t)9000, half.len - at);
+
+			conn_data(&c[i], FLOW_RECV, half.data + at, len, 1, at ? NOTE_REST : NOTE_NTH | NOTE_REQUEST);
+			assert_true(b->used <= b->max);
+		}
+	}
+}
+
+/* 600 slow clients and an ordinary one that keeps to itself. */
+static void test_budget_shared(void **state)
+{
+	enum { SLOW = 600 };
+	struct proto_budget b = {.max = BUDGET};
+	struct conn *slow = calloc(SLOW, sizeof(*slow)), fast;
+	unsigned kept = 0, lost = 0;
+
+	assert_non_null(slow);
+	fill_with_heads(slow, SLOW, &b);
+	conn_init(&fast, false);
+	fast.flow.budget = &b;
+	for (unsigned i = 0; i < 200; i++) {
+		conn_data(&fast, FLOW_RECV, GET("/a"), strlen(GET("/a")), 2, NOTE_NTH | NOTE_REQUEST | i);
+		conn_data(&fast, FLOW_SEND, "HTTP/1.1 200 OK\r\n", 17, 3, NOTE_NTH | i);
+		conn_data(&fast, FLOW_SEND, "Content-Length: 0\r\n\r\n", 21, 3, NOTE_REST);
+	}
+	assert_int_equal(fast.rec.calls, 200);
+	assert_int_equal(fast.rec.lost, 0);
+	/* half of them finish, half go away; then each that finished asks once more */
+	for (unsigned i = 0; i < SLOW; i += 2)
+		proto_table[PROTO_HTTP1]->end(slow[i].state, &slow[i].flow, FLOW_END_PEER_RESET, 4, &slow[i].rec.sink);
+	for (unsigned i = 1; i < SLOW; i += 2) {
+		conn_data(&slow[i], FLOW_RECV, "\r\n\r\n", 4, 5, NOTE_REST);
+		conn_data(&slow[i], FLOW_SEND, OK(0), strlen(OK(0)), 6, NOTE_NTH);
+		conn_data(&slow[i], FLOW_RECV, GET("/b"), strlen(GET("/b")), 7, NOTE_NTH | NOTE_REQUEST | 1);
+		conn_data(&slow[i], FLOW_SEND, OK(0), strlen(OK(0)), 8, NOTE_NTH | 1);
+		assert_int_equal(slow[i].rec.calls + slow[i].rec.lost, 2);
+		assert_true(slow[i].rec.calls >= 1);
+		kept += slow[i].rec.calls == 2;
+	}
+	for (unsigned i = 0; i < SLOW; i++)
+		lost += slow[i].rec.lost;
+	/* a head of 60000 bytes in room for 65536, as long as a sixteenth of what is free is that much */
+	assert_int_equal(lost, SLOW - (BUDGET - 15 * 65536) / 65536);
+	assert_int_equal(kept, (BUDGET - 15 * 65536) / 65536 / 2);
+	for (unsigned i = 0; i < SLOW; i++) {
+		conn_done(&slow[i]);
+		buf_done(&slow[i].rec.out);
+	}
+	conn_done(&fast);
+	buf_done(&fast.rec.out);
+	free(slow);
+	assert_int_equal(b.used, 0);
 }
 
 /* --- what a call says --- */
@@ -1370,6 +1597,7 @@ static void test_fuzz(void **state)
 		struct conn c;
 
 		conn_init(&c, !rnd(3));
+		c.budget.max = rnd(3) ? BUDGET : rnd(20000);
 		c.rec.look = write_nothing;
 		for (int i = 0; i < 60 && chance_step(&c, steps); i++)
 			steps++;
@@ -1414,6 +1642,7 @@ int main(void)
 		cmocka_unit_test(test_framing),
 		cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_holes),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_late),
@@ -1422,6 +1651,10 @@ int main(void)
 		cmocka_unit_test(test_large_heads),
 		cmocka_unit_test(test_park_bound),
 		cmocka_unit_test(test_park_expires),
+		cmocka_unit_test(test_budget_rule),
+		cmocka_unit_test(test_budget_full),
+		cmocka_unit_test(test_budget_early_answer),
+		cmocka_unit_test(test_budget_shared),
 		cmocka_unit_test(test_attributes),
 		cmocka_unit_test(test_trace_context),
 		cmocka_unit_test(test_wait_and_tasks),

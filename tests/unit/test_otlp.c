@@ -45,7 +45,9 @@ struct setup {
 
 static void defaults(struct setup *s)
 {
-	*s = (struct setup){.config = {.otlp_endpoint = no_text,
+	*s = (struct setup){.config = {.traces_exporter = EXPORTER_AUTO,
+				       .metrics_exporter = EXPORTER_AUTO,
+				       .otlp_endpoint = no_text,
 				       .otlp_traces_endpoint = no_text,
 				       .otlp_metrics_endpoint = no_text,
 				       .otlp_certificate = no_text,

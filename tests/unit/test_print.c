@@ -13,6 +13,7 @@
 
 #include "exporters/exporter.h"
 #include "exporters/print.h"
+#include "exporters/wire/lines.h"
 #include "user/base/buf.h"
 #include "user/base/clock.h"
 #include "user/base/log.h"
@@ -292,13 +293,13 @@ static void reader_gone(void **state)
 
 	signal(SIGPIPE, SIG_DFL);
 	assert_int_equal(exporter_print.start(&w->host, &w->e), 0);
-	assert_false(exporter_print_closed());
+	assert_false(lines_closed());
 	close(w->reader);
 	w->reader = -1;
 	call_path(w, "/x");
-	while (!exporter_print_closed() && clock_mono_ns() - begin < 10 * NSEC_PER_SEC)
+	while (!lines_closed() && clock_mono_ns() - begin < 10 * NSEC_PER_SEC)
 		usleep(1000);
-	assert_true(exporter_print_closed());
+	assert_true(lines_closed());
 	while (!stats_of(w).failed && clock_mono_ns() - begin < 10 * NSEC_PER_SEC)
 		usleep(1000);
 	assert_int_equal(stats_of(w).failed, 1);
@@ -319,7 +320,7 @@ static void reader_asleep(void **state)
 	begin = clock_mono_ns();
 	stop(w, 50 * NSEC_PER_MSEC);
 	assert_true(clock_mono_ns() - begin < 5 * NSEC_PER_SEC);
-	assert_false(exporter_print_closed());
+	assert_false(lines_closed());
 }
 
 #define with(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

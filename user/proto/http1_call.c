@@ -185,13 +185,13 @@ static void keep_strings(struct req *r, const struct http1_head *head, struct st
 	keep_trace(r, &at, head);
 }
 
-struct req *http1_req_new(const struct http1_head *head)
+struct req *http1_req_new(struct proto_budget *budget, const struct http1_head *head)
 {
 	struct str host = {0}, path = str_is(head->target, "*") ? head->target : head->path;
 	uint16_t port = find_host(head, &host);
 	size_t size = sizeof(struct req) + head->method.len + path.len + http1_redact_query(head->query, NULL) +
 		      host.len + MIN(head->user_agent.len, USER_AGENT_MAX) + tracestate_size(head);
-	struct req *r = malloc(size);
+	struct req *r = proto_resize(budget, NULL, 0, size);
 
 	if (!r)
 		return NULL;

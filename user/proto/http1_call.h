@@ -35,8 +35,8 @@ struct http1_calls {
 	char *peer_text; /* [HTTP1_PEER_TEXT]; the peer's address, made when it is first wanted */
 };
 
-/* With all that the head says, for free(); NULL: no memory. The caller knows times, tasks and the number. */
-struct req *http1_req_new(const struct http1_head *head);
+/* With all that the head says, for proto_free(); NULL: no memory. The caller knows times, tasks and the number. */
+struct req *http1_req_new(struct proto_budget *budget, const struct http1_head *head);
 
 void http1_call_begin(const struct http1_calls *k, struct req *r);
 void http1_call_drop(const struct http1_calls *k, struct req *r);

@@ -17,10 +17,24 @@
 
 enum flow_dir { FLOW_RECV, FLOW_SEND }; /* as the traced process sees it */
 
+/* What decoders hold, on all connections together, in bytes; NULL where a pointer to it stands: without limit. */
+struct proto_budget {
+	size_t used, max;
+	uint64_t refused;
+};
+
+/*
+ * All memory of a decoder comes and goes here; `have`: the size that `p` was given with. NULL: refused, `p` is
+ * as it was; what it was for is then a CALL_LOSS_BUDGET.
+ */
+void *proto_resize(struct proto_budget *b, void *p, size_t have, size_t want);
+void proto_free(struct proto_budget *b, void *p, size_t have); /* NULL is fine */
+
 /* What is known about the connection; the decoder's view of who talks to whom. */
 struct flow {
 	uint64_t id;
 	struct net_addr local, peer;
+	struct proto_budget *budget; /* the same in all calls for a connection */
 	bool from_start; /* both streams are seen from their first byte */
 	bool gap;	 /* records were lost between the last call of the decoder and this one, in either direction */
 	bool tls;	 /* the bytes are plaintext of a TLS session: url.scheme is https */
@@ -57,6 +71,8 @@ enum call_loss {
 	CALL_LOSS_HEAD_TOO_LARGE,
 	CALL_LOSS_PIPELINE,	/* more outstanding requests than the budget */
 	CALL_LOSS_MEMORY,
+	CALL_LOSS_BUDGET,	/* no room in struct proto_budget */
+	CALL_LOSS_LEFT,		/* the connection stopped being this protocol before the answer came */
 	CALL_LOSS_MAX,
 };
 
@@ -68,7 +84,8 @@ enum call_loss {
  * exactly one end or drop.
  * end: the call is complete. drop: it was begun and is not to be reported (lost, or
  * not this protocol after all). lost: n messages are lost by reason; a begun call that
- * is lost is dropped and lost.
+ * is lost is dropped and lost. A connection that turns out never to have been this protocol has
+ * neither calls nor losses.
  */
 struct call_sink {
 	void (*begin)(struct call_sink *, const struct flow *, struct call *);
@@ -101,8 +118,8 @@ struct proto {
 	int (*hole)(void *state, const struct flow *, enum flow_dir, uint64_t len, uint64_t ns, struct call_sink *);
 	int (*end)(void *state, const struct flow *, enum flow_end, uint64_t ns, struct call_sink *);
 	/*
-	 * The connection was reset by us (memory, budget): drop what is open, through the sink,
-	 * and free all that the state holds. Twice is fine.
+	 * Nothing more will come: what is open is lost, through the sink; free all that the state
+	 * holds. Twice is fine.
 	 */
 	void (*done)(void *state, const struct flow *, struct call_sink *);
 

@@ -51,14 +51,15 @@ async def app(scope, receive, send):
     part = scope["path"].split("/")
     what, arg = part[1], part[2] if len(part) > 2 else ""
 
-    def record(status, req, resp):
-        os.write(LOG, b"%s %s %d %d %d %d %d\n" % (method.encode(), target, status, start, now(), req, resp))
+    def record(status, req, resp, write=0):
+        os.write(LOG, b"%s %s %d %d %d %d %d %d\n" % (method.encode(), target, status, start, now(), req, resp, write))
 
     async def reply(status, body, req=0):
         await send({"type": "http.response.start", "status": status,
                     "headers": [(b"content-length", b"%d" % len(body))]})
+        write = now()
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
-        record(status, req, 0 if method == "HEAD" else len(body))
+        record(status, req, 0 if method == "HEAD" else len(body), write)
 
     if method == "POST":
         parts = []

@@ -10,16 +10,17 @@ const now = () => process.hrtime.bigint();
 const FILL = Buffer.alloc(1 << 20, 'abcdefghijklmnopqrstuvwxyz');
 const fill = (n) => (n <= FILL.length ? FILL.subarray(0, n) : Buffer.alloc(n, FILL));
 
-function record(req, status, start, nreq, nresp) {
-	fs.writeSync(log, `${req.method} ${req.url} ${status} ${start} ${now()} ${nreq} ${nresp}\n`);
+function record(req, status, start, nreq, nresp, write = 0) {
+	fs.writeSync(log, `${req.method} ${req.url} ${status} ${start} ${now()} ${nreq} ${nresp} ${write}\n`);
 }
 
 function reply(req, res, status, body, start, nreq = 0) {
 	res.writeHead(status, { 'Content-Length': body.length });
 	const sent = req.method === 'HEAD' ? 0 : body.length;
 	if (body.length < 65536) {
+		const write = now();
 		res.end(req.method === 'HEAD' ? undefined : body);
-		record(req, status, start, nreq, sent);
+		record(req, status, start, nreq, sent, write);
 	} else {
 		res.end(req.method === 'HEAD' ? undefined : body, () => record(req, status, start, nreq, sent));
 	}

@@ -24,9 +24,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
-    def record(self, status, req, resp):
-        os.write(LOG, b"%s %s %d %d %d %d %d\n" % (self.command.encode(), self.path.encode("latin-1"), status,
-                                                  self.start_ns, now(), req, resp))
+    def record(self, status, req, resp, write_ns=0):
+        os.write(LOG, b"%s %s %d %d %d %d %d %d\n" % (self.command.encode(), self.path.encode("latin-1"), status,
+                                                     self.start_ns, now(), req, resp, write_ns))
 
     def reply(self, status, body, req=0):
         self.send_response(status)
@@ -34,9 +34,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.request_version == "HTTP/1.0" and not self.close_connection:
             self.send_header("Connection", "keep-alive")
         self.end_headers()
+        write_ns = now()
         if self.command != "HEAD":
             self.wfile.write(body)
-        self.record(status, req, 0 if self.command == "HEAD" else len(body))
+        self.record(status, req, 0 if self.command == "HEAD" else len(body), write_ns)
 
     def chunk(self, data):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))

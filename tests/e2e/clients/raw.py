@@ -12,11 +12,13 @@ is made, and all go on once GATE.go is there. CONN: {"requests": [REQ...], "pipe
 of the repetition.
 
 The result: [[method, target, status or null, error or null, start, end, request body,
-response body, connection]...], times in ns.
+response body, connection, sent, port, switches]...], times in ns; `sent` is when the last write of the request's
+head had returned, the port is the socket's own (0: unix), switches is how often the kernel took the CPU away from the last read on.
 """
 import collections
 import json
 import os
+import resource
 import socket
 import sys
 import threading
@@ -24,6 +26,10 @@ import time
 
 now = time.monotonic_ns
 FILL = bytes(range(97, 123)) * 2521  # 65,546 bytes
+
+
+def taken_away():
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def fill(n):
@@ -36,9 +42,10 @@ class Closed(Exception):
 
 class Reader:
     def __init__(self, sock):
-        self.sock, self.buf, self.last = sock, b"", 0
+        self.sock, self.buf, self.last, self.switches = sock, b"", 0, 0
 
     def more(self):
+        self.switches = taken_away()
         data = self.sock.recv(262144)
         self.last = now()
         if not data:
@@ -124,7 +131,7 @@ class Connection:
     def __init__(self, target, plan, number, pacer, out):
         self.target, self.plan, self.number, self.pacer, self.out = target, plan, number, pacer, out
         self.requests = collections.deque(expand(plan["requests"]))
-        self.sock = None
+        self.sock, self.port = None, 0
 
     def connect(self):
         if isinstance(self.target, str):
@@ -134,6 +141,7 @@ class Connection:
             self.sock = socket.create_connection(tuple(self.target))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(60)
+        self.port = 0 if isinstance(self.target, str) else self.sock.getsockname()[1]
         self.reader = Reader(self.sock)
 
     def send(self, data):
@@ -171,12 +179,14 @@ class Connection:
     def write(self, q):
         """Sends the request; what it waited for (a final answer instead of 100) comes back."""
         early = None
-        q["start"] = now()
         head = self.head_of(q)
+        q["start"] = now()
         if q.get("body") and not q.get("chunked") and not q.get("expect") and q["body"] < 16384:
             self.send(head + fill(q["body"]))
+            q["sent"] = now()
             return None
         self.send(head)
+        q["sent"] = now()
         if q.get("expect"):
             status, headers = read_head(self.reader)
             if status != 100:
@@ -205,7 +215,7 @@ class Connection:
     def finish(self, q, status, error, size):
         body = q.get("body", 0)
         end = self.reader.last or now()
-        self.out.append([q["m"], q["t"], status, error, q["start"], end, body, size, self.number])
+        self.out.append([q["m"], q["t"], status, error, q["start"], end, body, size, self.number, q.get("sent", end), self.port, taken_away() - self.reader.switches])
 
     def one(self, q):
         self.pacer.wait()
@@ -229,7 +239,9 @@ class Connection:
             q["start"] = now()
             data += self.head_of(q) + fill(q.get("body", 0))
         self.send(data)
+        sent = now()
         for i, q in enumerate(batch):
+            q["sent"] = sent
             if self.answer(q, None):
                 self.requests.extendleft(reversed(batch[i + 1:]))
                 raise Closed("done")

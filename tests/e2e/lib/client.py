@@ -14,10 +14,11 @@ _raw = os.path.join(HERE, "clients", "raw.py")
 
 class Done:
     """One request as our own client saw it."""
-    __slots__ = ("method", "target", "status", "error", "start", "end", "req", "resp", "conn")
+    __slots__ = ("method", "target", "status", "error", "start", "end", "req", "resp", "conn", "sent", "port", "switches")
 
     def __init__(self, row):
-        (self.method, self.target, self.status, self.error, self.start, self.end, self.req, self.resp, self.conn) = row
+        (self.method, self.target, self.status, self.error, self.start, self.end, self.req, self.resp, self.conn, self.sent, self.port,
+         self.switches) = row
 
 
 class RawClient:

@@ -18,12 +18,16 @@ def parent(pid):
 
 
 class Logged:
-    """One line of a server's own log. resolution: seconds of its clock's step, 0 for nanoseconds."""
-    __slots__ = ("method", "target", "status", "duration", "req", "resp")
+    """
+    One line of a server's own log. Of our own handlers also the stamps, ns: the request's start, the write of
+    the answer's last byte, the end; 0: not known.
+    """
+    __slots__ = ("method", "target", "status", "duration", "req", "resp", "start", "write", "end")
 
-    def __init__(self, method, target, status, duration, req=None, resp=None):
+    def __init__(self, method, target, status, duration, req=None, resp=None, stamps=(0, 0, 0)):
         self.method, self.target, self.status, self.duration = method, target, status, duration
         self.req, self.resp = req, resp
+        self.start, self.write, self.end = stamps
 
 
 class Server:
@@ -64,8 +68,9 @@ class Server:
 
     def parse(self, line):
         """A Logged, or None."""
-        method, target, status, start, end, req, resp = line.split(" ")
-        return Logged(method, target, int(status), (int(end) - int(start)) / 1e9, int(req), int(resp))
+        method, target, status, *numbers = line.split(" ")
+        start, end, req, resp, write = [int(x) for x in numbers + ["0"]][:5]
+        return Logged(method, target, int(status), (end - start) / 1e9, req, resp, (start, write, end))
 
     def env(self):
         return {}

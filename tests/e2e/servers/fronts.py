@@ -97,6 +97,7 @@ class Nginx(Front):
 
 class Apache(Front):
     name = "apache"
+    resolution = 1e-6
     binary = "apache2"
     package = "apache2-bin"
 
@@ -139,6 +140,7 @@ class Apache(Front):
 
 class Lighttpd(Front):
     name = "lighttpd"
+    resolution = 1e-6
     binary = "lighttpd"
     package = "lighttpd"
     unreadable = {"chunked": "passes chunk framing on by sendfile, from a temporary file: no hook sees those bytes"}

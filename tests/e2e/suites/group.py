@@ -13,10 +13,11 @@ from lib.cgroup import Cgroup
 from lib.client import RawClient
 from lib.report import Failed
 from lib.sonde import Sonde, losses
-from lib.truth import Side, Want, compare, compare_metrics
+from lib.truth import Side, Want, account, compare, compare_metrics
 
 _numbers = itertools.count(1)
 SETTLE = 4.0  # a call is reported within a second of its last byte
+SETTLE_LOST = 6.0  # and a sweep of the connections, which finds what a loss left behind
 
 
 class Group:
@@ -29,7 +30,7 @@ class Group:
         self.sonde = None
         self.made = {"server": 0, "client": 0}
         self.servers, self.marks = [], []
-        self.lost = 0  # of what cannot be read, compared in its cell
+        self.lost = 0  # what a cell found lost, and accounted for to the last message
 
     def start_sonde(self, args=(), env=None, scopes=None, **kw):
         if not self.options.truth_only:
@@ -57,24 +58,19 @@ class Group:
     def client(self, target, conns, **kw):
         return RawClient(target, conns, self.cgroup, self.work, **kw)
 
-    def check(self, mark, sides, before, metrics=True, flood=False, unreadable=None):
-        """
-        Waits until sonde's calls of this mark and its metrics are what was made, for as long as it
-        promises to need; then says what differs. Returns the calls. With `flood` the live view may drop
-        lines, which it counts: lines + dropped = made, and the metrics are whole in any case. At the
-        side `unreadable` (role, port) calls may be missing, if they are counted as lost.
-        """
+    def _expect(self, mark, sides):
         self.marks.append(mark)
         for side in sides:
             self.made[side.role] += len(side.wants)
-        if not self.sonde:
-            return []
-        end = time.monotonic() + SETTLE
+
+    def _settled(self, mark, differences, seconds):
+        """(lines, scrape) once `differences` of them are none; raises them when the time is over."""
+        end = time.monotonic() + seconds
         while True:
             self.sonde.read()
             after = self.sonde.scrape()
             lines = [x for x in self.sonde.lines if mark in x.target]
-            bad = self._differences(sides, lines, before, after, metrics, flood, unreadable)
+            bad = differences(lines, after)
             if not bad or time.monotonic() > end:
                 break
             time.sleep(0.02)
@@ -82,20 +78,31 @@ class Group:
             bad.append("sonde has died: %s" % self.sonde.proc.text(err=True, limit=1500))
         if bad:
             raise Failed(bad)
+        return lines, after
+
+    def check(self, mark, sides, before, metrics=True, unreadable=None):
+        """
+        Waits until sonde's calls of this mark and its metrics are what was made, for as long as it
+        promises to need; then says what differs. Returns the calls. At the side `unreadable` (role, port)
+        calls may be missing, if they are counted as lost.
+        """
+        self._expect(mark, sides)
+        if not self.sonde:
+            return []
+        lines, after = self._settled(mark, lambda lines, after: self._differences(sides, lines, before, after, metrics, unreadable), SETTLE)
+        if unreadable:
+            self.lost += sum(lost_between(before, after).values())
         return lines
 
-    def _differences(self, sides, lines, before, after, metrics, flood, unreadable):
+    def _differences(self, sides, lines, before, after, metrics, unreadable):
         bad = []
         made = sum(len(s.wants) for s in sides)
         for side in sides:
-            bad += compare(side, lines, flood or (side.role, side.port) == unreadable)
-        known = {(s.role, s.port) for s in sides}
-        strange = [x for x in lines if (x.role, x.port) not in known]
-        if strange:
-            bad.append("%d calls of no side: %s" % (len(strange), strange[0].raw))
+            bad += compare(side, lines, (side.role, side.port) == unreadable)
+        bad += strangers(sides, lines)
         if metrics:
             bad += compare_metrics(sides, lines, before, after, unreadable)
-        lost = {k: v - losses(before).get(k, 0) for k, v in losses(after).items() if v != losses(before).get(k, 0)}
+        lost = lost_between(before, after)
         if lost and not unreadable:
             bad.append("lost: %s" % lost)
             reported = sum(after.sum(n) - before.sum(n) for n in ("http_server_request_duration_seconds_count",
@@ -104,38 +111,79 @@ class Group:
                 bad.append("and %d made are not %d reported + %d lost" % (made, reported, sum(lost.values())))
         if unreadable and len(lines) + sum(lost.values()) != made:
             bad.append("%d reported and %s lost, were %d" % (len(lines), lost, made))
-        self.lost += sum(lost.values()) if unreadable and not bad else 0
         dropped = unprinted(after) - unprinted(before)
-        if dropped and not flood:
+        if dropped:
             bad.append("%d lines were dropped" % dropped)
-        if flood and len(lines) + dropped != made:
-            bad.append("%d lines and %d dropped, were %d" % (len(lines), dropped, made))
         return bad
+
+    def check_flood(self, mark, sides, before):
+        """
+        The same for as many calls as the machine can make. The live view may drop lines, which it counts:
+        lines + dropped = calls. And a machine that does not run sonde for a while makes it lose calls:
+        made = calls + losses by reason then, per role, method, status and error as far as it can be told. Anything else
+        raises. Returns (lines, lost by reason).
+        """
+        self._expect(mark, sides)
+        if not self.sonde:
+            return [], {}
+
+        def differences(lines, after):
+            lost = lost_between(before, after)
+            calls, bad = account(sides, before, after, lost)
+            for side in sides:
+                bad += compare(side, lines, True)
+            bad += strangers(sides, lines)
+            dropped = unprinted(after) - unprinted(before)
+            if len(lines) + dropped != calls:
+                bad.append("%d lines and %d dropped, were %d calls" % (len(lines), dropped, calls))
+            return bad
+        lines, after = self._settled(mark, differences, SETTLE_LOST)
+        if lost_between(before, after):
+            time.sleep(1.2)  # nothing is told twice, late
+            lines, after = self._settled(mark, differences, 0)
+        lost = lost_between(before, after)
+        self.lost += sum(lost.values())
+        return lines, lost
 
     def before(self):
         return self.sonde.scrape() if self.sonde else None
 
     def totals(self):
         """After the last cell: sonde ends in order, and never said more than was compared."""
-        self.dropped = unprinted(self.sonde.scrape())
+        last = self.sonde.scrape()
+        self.dropped, lost = unprinted(last), losses(last)
         wrong = self.sonde.stop()
         if wrong:
             raise Failed(wrong)
         bad = []
         made, seen = sum(self.made.values()), len(self.sonde.lines)
         if seen + self.dropped + self.lost != made:
-            bad.append("%d calls in all (and %d dropped lines), were %d; of no cell: %s" % (seen, self.dropped, made, self._strangers()))
+            bad.append("%d calls in all, %d dropped lines and %d accounted losses, were %d; of no cell: %s"
+                       % (seen, self.dropped, self.lost, made, self._strangers()))
+        if sum(lost.values()) != self.lost:
+            bad.append("%s lost in all, %d of them accounted for in a cell" % (lost, self.lost))
         errors = [x for x in self.sonde.proc.text(err=True, limit=100000).split("\n")
                   if "level=error" in x or "ERROR:" in x or "runtime error" in x]
         if errors:
             bad.append("sonde's log: %s" % errors[0])
         if bad:
             raise Failed(bad)
-        return "%(server)d server and %(client)d client calls" % self.made
-
+        return "%(server)d server and %(client)d client calls" % self.made + (", %d of them lost and counted" % self.lost if self.lost else "")
 
     def _strangers(self):
         return [x.raw for x in self.sonde.lines if not any(m in x.target for m in self.marks)][:2]
+
+
+def lost_between(before, after):
+    """{reason: messages}"""
+    old = losses(before)
+    return {k: v - old.get(k, 0) for k, v in losses(after).items() if v != old.get(k, 0)}
+
+
+def strangers(sides, lines):
+    known = {(s.role, s.port) for s in sides}
+    strange = [x for x in lines if (x.role, x.port) not in known]
+    return ["%d calls of no side: %s" % (len(strange), strange[0].raw)] if strange else []
 
 
 def unprinted(scrape):

@@ -10,8 +10,11 @@ import urllib.request
 from lib.proc import HERE, Process, free_port, listener_in_proc, wait_for, which
 from lib.report import Failed, Skip
 from lib.sonde import losses
+from lib.truth import Side
+from servers.fronts import Nginx
+from servers.handlers import Go, Node
 
-from .group import SETTLE, Group
+from .group import SETTLE, Group, new_mark, wants_of
 
 ESC = "\x1b[31m\x1b]0;owned\x07"
 # Targets that a server may well answer: each is a call.
@@ -21,16 +24,19 @@ TARGETS = ['/q"uote', "/back\\slash", "/{a}/{b}", "/%0d%0aInjected:%20x", "/%1b[
 # Header lines; the target is plain.
 HEADERS = ["User-Agent: " + ESC, "Host: ev\"il\\n", "Host: \xff\xfe", "X-A: \x01\x02\x03", "traceparent: 00-" + "f" * 200, "traceparent: " + ESC,
            "tracestate: a=\"" + "\xff" * 100, "Content-Length: 0", "User-Agent: " + "%s%n" * 200, "X: " + "y" * 7000]
-# What is no target or no method: a call or none, and nothing broken.
+# What is no method, no target or no version of HTTP/1: a call of nobody, whatever a server makes of it.
 ODD = ["GET /%s HTTP/1.1" % ESC, "GET /a\x00b HTTP/1.1", "GET /a\tb HTTP/1.1", "G\"T / HTTP/1.1", "GET\x1b / HTTP/1.1", "GET  /two-spaces HTTP/1.1",
-       "BREW /first-on-its-connection HTTP/1.1", "GET /a b HTTP/1.1", "GET / HTTP/1.1\x1b[2J"]
+       "GET /a b HTTP/1.1", "GET / HTTP/1.1\x1b[2J", "GET / HTTP/1.2", "GET / HTTP/2.0", "GET / http/1.1", "GET / HTTX/1.1", "GET /", "get / HTTP/1.1",
+       " GET / HTTP/1.1", "GET\t/ HTTP/1.1", "GET / HTTP/1.10", "GET / HTTP/01.1", "GET noslash HTTP/1.1"]
+# A method that nobody knows: no call as the first of its connection, one where HTTP was spoken before.
+BREW = "BREW /pot HTTP/1.1"
 
 
 def heads():
     must = ["GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % t for t in TARGETS]
     must += ["GET /h HTTP/1.1\r\n%s\r\n\r\n" % h for h in HEADERS]
     large = ["GET /large HTTP/1.1\r\nHost: x\r\nX-Large: %s\r\n\r\n" % ("z" * 60000)]
-    return must, large, ["%s\r\nHost: x\r\n\r\n" % o for o in ODD]
+    return must, large, ["%s\r\nHost: x\r\n\r\n" % o for o in ODD + [BREW]]
 
 
 def send(group, port, raws):
@@ -55,8 +61,9 @@ def c1_free(data, what):
 
 
 class Run:
-    def __init__(self, group, server_port):
+    def __init__(self, group, server_port, others):
         self.group, self.port = group, server_port
+        self.refusing = [server_port] + [s.port for s in others]
 
     def wait_for_counts(self, role_counts):
         end = time.monotonic() + SETTLE
@@ -109,13 +116,72 @@ class Run:
             raise Failed("2 made, %d reported, %d lost" % (reported, lost))
         return "%d reported, %d lost" % (reported, lost)
 
-    def odd(self):
+    def odd_first(self):
+        """As the first of its connection: not a call and no line, at neither end, though each is answered with 200."""
         _, _, odd = heads()
-        before = len(self.group.sonde.lines)
+        before, have = self.group.sonde.scrape(), len(self.group.sonde.lines)
         send(self.group, self.port, odd)
+        # one that is a call comes after them, and then there is the time that a call may take
+        mark = new_mark("hostile-odd")
+        done = self.group.client(["127.0.0.1", self.port], [{"requests": [dict(m="GET", t="/?t=" + mark)]}]).result()
+        sides = [Side(role, self.port, wants_of(done)) for role in ("server", "client")]
+        self.group.check(mark, sides, before)
         time.sleep(1.2)
         self.group.sonde.read()
-        return "%d of %d became calls" % (len(self.group.sonde.lines) - before, 2 * len(odd))
+        after = self.group.sonde.scrape()
+        extra = [x.raw for x in self.group.sonde.lines[have:] if mark not in x.target]
+        if extra or after.sum("sonde_calls_total") - before.sum("sonde_calls_total") != 2:
+            raise Failed("%d of %d odd heads became calls: %s" % (len(extra), 2 * len(odd), extra[:3]))
+        return "%d heads, no call" % len(odd)
+
+    def odd_later(self):
+        """
+        After a request that is one: that one is a call at both ends, and what follows on a connection of its own. What
+        is asked for on a connection that had the odd head is a call or none, with the status it had.
+        """
+        _, _, odd = heads()
+        mark = new_mark("hostile-later")
+        conns = [{"requests": [dict(m="GET", t="/good?t=%s%d." % (mark, i)), dict(m="GET", t="odd", raw=o), dict(m="GET", t="/after?t=%s%d." % (mark, i))]}
+                 for i, o in enumerate(odd)]
+        start = len(self.group.sonde.lines)
+        refused, checks = 0, []
+        for port in self.refusing:
+            done = self.group.client(["127.0.0.1", port], conns).result()
+            if any(d.status is None for d in done[0::3] + done[2::3]):
+                raise Failed("not all were answered (test's own error)")
+            refused += sum(o.status != 200 for o in done[1::3])
+            checks.append(self._later(port, done, start))
+
+        def wrong():
+            self.group.sonde.read()
+            return [x for check in checks for x in check()]
+        end = time.monotonic() + SETTLE
+        while wrong() and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(1.2)
+        if wrong():
+            raise Failed(wrong()[:6])
+        return "%d heads at %d servers, which refused %d" % (len(odd), len(self.refusing), refused)
+
+    def _later(self, port, done, start):
+        """Returns what says what is wrong about the calls at one server."""
+        good, odd, after = done[0::3], done[1::3], done[2::3]
+        # a server that closes says that it read no request there; what comes next is on a new connection
+        surely = [d.target for d in good] + [a.target for o, a in zip(odd, after) if a.port != o.port]
+        maybe = [a.target for o, a in zip(odd, after) if a.port == o.port]
+        status = {d.target: d.status for d in good + after}
+        status["/pot"] = odd[-1].status
+
+        def wrong():
+            lines = [x for x in self.group.sonde.lines[start:] if x.port == port]
+            ret = ["%s: %s of port %d, status %s" % (x.role, x.raw, port, status.get(x.target)) for x in lines
+                   if x.target not in status or x.status != status[x.target]]
+            for role in ("server", "client"):
+                have = [x.target for x in lines if x.role == role]
+                ret += ["%s: %s %d times" % (role, t, have.count(t)) for t in surely + ["/pot"] if have.count(t) != 1]
+                ret += ["%s: %s %d times" % (role, t, have.count(t)) for t in maybe if have.count(t) > 1]
+            return ret
+        return wrong
 
     def promtool(self):
         if not which("promtool"):
@@ -176,7 +242,7 @@ def start_server(group):
 
 
 def run(report, options):
-    cells = ["requests", "methods", "large-head", "odd-heads", "promtool", "formats", "outputs", "text"]
+    cells = ["requests", "methods", "large-head", "odd-heads", "odd-later", "promtool", "formats", "outputs", "text"]
     if report.listing:
         for c in cells:
             report.cell("hostile/" + c, None)
@@ -187,9 +253,10 @@ def run(report, options):
         group = Group(options, "hostile")
         try:
             _, port = start_server(group)
+            others = [group.start(s) for s in (Nginx(), Node(), Go()) if not s.unavailable()]
             group.start_sonde()
-            r = Run(group, port)
-            for name, cell in zip(cells, (r.must, r.methods, r.large, r.odd, r.promtool, r.formats, r.outputs)):
+            r = Run(group, port, others)
+            for name, cell in zip(cells, (r.must, r.methods, r.large, r.odd_first, r.odd_later, r.promtool, r.formats, r.outputs)):
                 report.cell("hostile/" + name, cell, always=name == "requests")
         except Exception as e:
             def fail(error=e):

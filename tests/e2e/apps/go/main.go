@@ -38,20 +38,21 @@ func fill(w io.Writer, n int) {
 	}
 }
 
-func record(r *http.Request, status int, start int64, in, out int) {
-	fmt.Fprintf(log, "%s %s %d %d %d %d %d\n", r.Method, r.RequestURI, status, start, now(), in, out)
+func record(r *http.Request, status int, start int64, in, out int, write int64) {
+	fmt.Fprintf(log, "%s %s %d %d %d %d %d %d\n", r.Method, r.RequestURI, status, start, now(), in, out, write)
 }
 
 func reply(w http.ResponseWriter, r *http.Request, status, size int, start int64, in int, body func()) {
 	w.Header().Set("Content-Length", strconv.Itoa(size))
 	w.WriteHeader(status)
+	write := now()
 	if r.Method != "HEAD" {
 		body()
 	} else {
 		size = 0
 	}
 	w.(http.Flusher).Flush() // the last byte is written before the stamp
-	record(r, status, start, in, size)
+	record(r, status, start, in, size, write)
 }
 
 func abort(w http.ResponseWriter, r *http.Request, when string, start int64) {
@@ -66,7 +67,7 @@ func abort(w http.ResponseWriter, r *http.Request, when string, start int64) {
 		rw.Flush()
 		time.Sleep(20 * time.Millisecond)
 	}
-	record(r, status, start, 0, 0)
+	record(r, status, start, 0, 0, 0)
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
@@ -86,7 +87,7 @@ func file(w http.ResponseWriter, r *http.Request, size int, start int64) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	io.Copy(w, f)
 	w.(http.Flusher).Flush()
-	record(r, 200, start, 0, size)
+	record(r, 200, start, 0, size, 0)
 }
 
 func drip(w http.ResponseWriter, r *http.Request, start int64) {
@@ -95,7 +96,7 @@ func drip(w http.ResponseWriter, r *http.Request, start int64) {
 		w.(http.Flusher).Flush()
 		time.Sleep(10 * time.Millisecond)
 	}
-	record(r, 200, start, 0, 0)
+	record(r, 200, start, 0, 0, 0)
 }
 
 func handle(w http.ResponseWriter, r *http.Request) {
@@ -133,7 +134,7 @@ func handle(w http.ResponseWriter, r *http.Request) {
 			fill(w, n)
 			w.(http.Flusher).Flush()
 		}
-		record(r, 200, start, 0, arg)
+		record(r, 200, start, 0, arg, 0)
 	case "delay":
 		time.Sleep(time.Duration(arg) * time.Millisecond)
 		reply(w, r, 200, 1, start, 0, func() { fill(w, 1) })

@@ -28,7 +28,11 @@ abstract class Answer {
 	abstract void cut() throws IOException;
 
 	private void record(int status, long in, long out) throws IOException {
-		String line = method() + " " + target() + " " + status + " " + start + " " + System.nanoTime() + " " + in + " " + out + "\n";
+		record(status, in, out, 0);
+	}
+
+	private void record(int status, long in, long out, long write) throws IOException {
+		String line = method() + " " + target() + " " + status + " " + start + " " + System.nanoTime() + " " + in + " " + out + " " + write + "\n";
 		log.write(line.getBytes(StandardCharsets.ISO_8859_1));
 	}
 
@@ -40,10 +44,11 @@ abstract class Answer {
 	private void reply(int status, byte[] body, long in) throws IOException {
 		OutputStream out = head(status, body.length);
 		boolean head = method().equals("HEAD");
+		long write = System.nanoTime();
 		if (!head)
 			out.write(body);
 		done();
-		record(status, in, head ? 0 : body.length);
+		record(status, in, head ? 0 : body.length, write);
 	}
 
 	private void get(long n) throws IOException {

@@ -39,6 +39,7 @@ fn now() -> u64 {
 #[derive(Default)]
 struct Conn {
     begun: AtomicU64,
+    writing: AtomicU64,
     written: AtomicU64,
     cut: AtomicBool,
     pending: Mutex<Option<(String, u64, String)>>,
@@ -47,7 +48,7 @@ struct Conn {
 impl Conn {
     fn settle(&self, log: &Mutex<File>) {
         if let Some((head, start, tail)) = self.pending.lock().unwrap().take() {
-            let line = format!("{} {} {} {}\n", head, start, self.written.load(SeqCst), tail);
+            let line = format!("{} {} {} {} {}\n", head, start, self.written.load(SeqCst), tail, self.writing.load(SeqCst));
             let _ = log.lock().unwrap().write_all(line.as_bytes());
         }
     }
@@ -74,6 +75,7 @@ impl AsyncRead for Stamped {
 
 impl AsyncWrite for Stamped {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.conn.writing.store(now(), SeqCst);
         let r = Pin::new(&mut self.io).poll_write(cx, buf);
         self.conn.written.store(now(), SeqCst);
         r
@@ -90,6 +92,7 @@ impl AsyncWrite for Stamped {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[std::io::IoSlice<'_>]) -> Poll<std::io::Result<usize>> {
+        self.conn.writing.store(now(), SeqCst);
         let r = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.conn.written.store(now(), SeqCst);
         r
