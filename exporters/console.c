@@ -164,7 +164,8 @@ static void console_stop(struct exporter *e, uint64_t deadline_ns)
 
 static int console_start(const struct exporter_host *host, struct exporter **ret)
 {
-	bool traces = host->config->traces_exporter & EXPORTER_CONSOLE, metrics = host->config->metrics_exporter & EXPORTER_CONSOLE;
+	bool traces = host->config->traces_exporter & EXPORTER_CONSOLE,
+	     metrics = host->config->metrics_exporter & EXPORTER_CONSOLE;
 	struct exporter *e;
 	int err = 0;
 
@@ -192,8 +193,11 @@ static size_t console_stats(struct exporter *e, struct exporter_stats out[EXPORT
 
 	if (e->spans) {
 		lines_get_stats(e->spans, &s);
-		out[n++] = (struct exporter_stats){
-			.signal = "traces", .sent = s.sent, .failed = s.failed, .dropped = s.dropped, .queue_len = s.held};
+		out[n++] = (struct exporter_stats){.signal = "traces",
+						   .sent = s.sent,
+						   .failed = s.failed,
+						   .dropped = s.dropped,
+						   .queue_len = s.held};
 	}
 	if (e->metrics)
 		out[n++] = (struct exporter_stats){.signal = "metrics",

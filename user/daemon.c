@@ -414,8 +414,11 @@ static void tick(struct daemon *d, uint64_t now)
 	for (size_t i = 0; i < N_EXPORTERS; i++)
 		if (d->exporters[i] && exporter_list[i]->tick)
 			exporter_list[i]->tick(d->exporters[i], now);
-	if (lines_closed())
+	if (lines_closed()) {
 		d->running = false;
+		if (lines_failed())
+			d->status = 1;
+	}
 }
 
 /*

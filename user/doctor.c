@@ -178,7 +178,9 @@ static void each_process(void *ctx, struct process *p)
 	bool unread;
 	const char *words;
 
-	if ((d->config->scope.n && !scope_has(&d->scoped, p->pid)) || !p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_open(p->pid, "socket:"))
+	if (d->config->scope.n && !scope_has(&d->scoped, p->pid))
+		return;
+	if (!p->exe || !*p->exe || p->pid == (uint32_t)getpid() || !has_open(p->pid, "socket:"))
 		return;
 	words = judge(p, &unread);
 	d->n_unread += unread;

@@ -290,6 +290,32 @@ static int run_print_docs(int argc, char **argv)
 	return 1;
 }
 
+/* A file that sonde opens must not become standard output. What is closed stays unusable, but taken. */
+static void keep_standard_files(void)
+{
+	static const int modes[] = { O_RDONLY, O_RDONLY, O_RDWR };
+
+	for (int fd = 0; fd < (int)ARRAY_SIZE(modes); fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			_exit(1);
+}
+
+/* A text that could not be written was not said. */
+static int finish(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	log_err("standard output cannot be written: %s", strerror(errno));
+	return 1;
+}
+
+static int help(void)
+{
+	fputs(usage, stdout);
+	config_print_help();
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -300,18 +326,16 @@ int main(int argc, char **argv)
 		{ "print-docs", run_print_docs },
 	};
 
+	keep_standard_files();
 	if (take_flag(&argc, argv, "--version")) {
 		printf("sonde %s\n", SONDE_VERSION);
-		return 0;
+		return finish(0);
 	}
-	if (take_flag(&argc, argv, "--help") || take_flag(&argc, argv, "-h")) {
-		fputs(usage, stdout);
-		config_print_help();
-		return 0;
-	}
+	if (take_flag(&argc, argv, "--help") || take_flag(&argc, argv, "-h"))
+		return finish(help());
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(argv[1], commands[i].name))
-			return commands[i].run(argc - 1, argv + 1);
-	return run_daemon(argc, argv);
+			return finish(commands[i].run(argc - 1, argv + 1));
+	return finish(run_daemon(argc, argv));
 }

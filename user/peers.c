@@ -68,8 +68,9 @@ static bool read_scopes(int pid, char text[SCOPES_MAX])
 
 static void split(char *text, char **v, struct str_list *ret)
 {
-	*ret = (struct str_list){ .v = v };
-	for (char *save, *word = strtok_r(text, "\n", &save); word && ret->n < SCOPES_MAX / 8; word = strtok_r(NULL, "\n", &save))
+	*ret = (struct str_list){.v = v};
+	for (char *save, *word = strtok_r(text, "\n", &save); word && ret->n < SCOPES_MAX / 8;
+	     word = strtok_r(NULL, "\n", &save))
 		v[ret->n++] = word;
 }
 
@@ -85,9 +86,15 @@ static int compare(const struct str_list *scope, int pid, char *text)
 	what = scope_overlap(&theirs, scope);
 	if (!what)
 		return 0;
-	return log_err_r(-EEXIST,
-			 "another sonde (process %d) already observes %s: stop it first (`systemctl stop sonde`, or `kill %d`), look at calls beside it with `sonde tail`, or have calls reported by both with --allow-overlap",
-			 pid, *what && theirs.n ? what : theirs.n ? "a part of this machine" : "this machine", pid);
+	return log_err_r(
+		-EEXIST,
+		"another sonde (process %d) already observes %s: stop it first (`systemctl stop sonde`, or `kill %d`), "
+		"look at calls beside it with `sonde tail`, or have calls reported by both with --allow-overlap",
+		pid,
+		*what && theirs.n ? what
+		: theirs.n	  ? "a part of this machine"
+				  : "this machine",
+		pid);
 }
 
 static int look_around(const struct str_list *scope)
@@ -121,7 +128,8 @@ static int write_scopes(const struct str_list *scope)
 	return ret;
 }
 
-/* Of two that start at once one looks first: both lock the file that all of them see. It only narrows a race: never wait long. */
+/* Of two that start at once one looks first: both lock a file that all of them see. Anybody may lock it: never wait
+ * long. */
 static int take_turn(void)
 {
 	int fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);

@@ -108,7 +108,7 @@ static void step(struct procmap *m, uint64_t now_ns)
 	size_t from;
 
 	if (!m->midway) {
-		m->sum = (struct procmap_counts){ .budget = m->last.budget };
+		m->sum = (struct procmap_counts){.budget = m->last.budget};
 		m->seen = 0;
 	}
 	m->next_ns = now_ns + NSEC_PER_SEC;

@@ -15,7 +15,7 @@
 
 void scope_cgroup_path(const char *given, char *dst, size_t size)
 {
-	static const char *const roots[] = { "", "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+	static const char *const roots[] = {"", "/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
 	char pids[4096];
 
 	for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
@@ -95,7 +95,7 @@ static void read_parents(struct buf *b)
 
 	while (dir && (e = readdir(dir))) {
 		int pid = atoi(e->d_name), parent = pid > 0 ? scope_parent_of(pid) : -1;
-		struct parent p = { .pid = pid, .parent = MAX(parent, 0) };
+		struct parent p = {.pid = pid, .parent = MAX(parent, 0)};
 
 		if (parent >= 0)
 			buf_add(b, &p, sizeof(p));
@@ -172,7 +172,7 @@ bool scope_has(const struct scope_pids *p, __u32 pid)
 void scope_pids_done(struct scope_pids *p)
 {
 	free(p->v);
-	*p = (struct scope_pids){ 0 };
+	*p = (struct scope_pids){0};
 }
 
 static bool is_above(const char *a, const char *b)
@@ -196,8 +196,8 @@ static bool cgroups_overlap(const char *a, const char *b)
 
 static bool one_overlaps(const char *a, const struct str_list *b, const struct scope_pids *in_b)
 {
-	struct str_list only = { .v = (char **)&a, .n = 1 };
-	struct scope_pids in_a = { 0 };
+	struct str_list only = {.v = (char **)&a, .n = 1};
+	struct scope_pids in_a = {0};
 	bool both = false;
 
 	for (size_t i = 0; i < b->n; i++)
@@ -213,7 +213,7 @@ static bool one_overlaps(const char *a, const struct str_list *b, const struct s
 
 const char *scope_overlap(const struct str_list *a, const struct str_list *b)
 {
-	struct scope_pids in_b = { 0 };
+	struct scope_pids in_b = {0};
 	const char *found = NULL;
 
 	if (!a->n || !b->n)

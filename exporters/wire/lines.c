@@ -30,15 +30,21 @@ struct lines {
 };
 
 static pthread_mutex_t output = PTHREAD_MUTEX_INITIALIZER;
-static bool closed; /* atomic */
+static bool closed, failed; /* atomic */
 
 bool lines_closed(void)
 {
 	return __atomic_load_n(&closed, __ATOMIC_RELAXED);
 }
 
+bool lines_failed(void)
+{
+	return __atomic_load_n(&failed, __ATOMIC_RELAXED);
+}
+
 void lines_reset(void)
 {
+	__atomic_store_n(&failed, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&closed, false, __ATOMIC_RELAXED);
 }
 
@@ -56,8 +62,10 @@ static bool write_all(const char *p, size_t n)
 			continue;
 		if (w <= 0) {
 			/* a reader that has seen enough (`sonde tail | head`) is no error */
-			if (errno != EPIPE)
+			if (errno != EPIPE) {
 				log_err("lines cannot be printed to standard output: %s", strerror(errno));
+				__atomic_store_n(&failed, true, __ATOMIC_RELAXED);
+			}
 			__atomic_store_n(&closed, true, __ATOMIC_RELAXED);
 			break;
 		}

@@ -29,4 +29,5 @@ void lines_stop(struct lines *l, uint64_t deadline_ns);
 bool lines_write(const char *p, size_t n);
 /* Standard output is gone: nobody reads any more, or it cannot be written (logged). */
 bool lines_closed(void);
-void lines_reset(void); /* for tests: it is back */
+bool lines_failed(void); /* for the second reason */
+void lines_reset(void);	 /* for tests: it is back */

@@ -30,8 +30,8 @@ static void put_time(struct buf *b, const char *key, uint64_t wall_ns)
 	struct tm tm;
 
 	gmtime_r(&sec, &tm);
-	buf_printf(b, ",\"%s\":\"%04d-%02d-%02dT%02d:%02d:%02d.%09lluZ\"", key, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-		   tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned long long)(wall_ns % NSEC_PER_SEC));
+	buf_printf(b, ",\"%s\":\"%04d-%02d-%02dT%02d:%02d:%02d.%09lluZ\"", key, tm.tm_year + 1900, tm.tm_mon + 1,
+		   tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (unsigned long long)(wall_ns % NSEC_PER_SEC));
 }
 
 /* Behind an opening brace, or behind another pair. */

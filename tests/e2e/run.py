@@ -20,7 +20,7 @@ SUITES = ("matrix", "negative", "hostile", "scan", "scope", "names", "prometheus
 def arguments():
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument("--filter", metavar="REGEX", help="only cells whose name (server/scenario) matches")
-    a.add_argument("--quick", action="store_true", help="fewer requests, under two minutes")
+    a.add_argument("--quick", action="store_true", help="fewer requests, about half the time")
     a.add_argument("--list", action="store_true", help="print the cells' names and end")
     a.add_argument("--sonde", default=os.path.join(TOP, "build", "sonde"), metavar="PROGRAM")
     a.add_argument("--keep", action="store_true", help="keep the work folder with all outputs")

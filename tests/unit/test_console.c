@@ -17,9 +17,9 @@
 
 extern const struct exporter_ops exporter_console;
 
-static const struct attr_key method = { "http.request.method", "http_request_method" };
-static const struct attr_key status = { "http.response.status_code", "http_response_status_code" };
-static const struct instrument events = { "sonde.events", "", "Events.", INST_COUNTER };
+static const struct attr_key method = {"http.request.method", "http_request_method"};
+static const struct attr_key status = {"http.response.status_code", "http_response_status_code"};
+static const struct instrument events = {"sonde.events", "", "Events.", INST_COUNTER};
 
 struct world {
 	struct config config;
@@ -43,8 +43,9 @@ static struct snapshot *take_snapshot(void *ctx)
 	w->asked++;
 	room->p.labels = labels_new(NULL, 0);
 	room->p.value = 42;
-	room->f = (struct family){ .inst = &events, .points = &room->p, .n_points = 1 };
-	*s = (struct snapshot){ .refs = 1, .wall_ns = NSEC_PER_SEC, .families = &room->f, .n_families = 1, .arena = room };
+	room->f = (struct family){.inst = &events, .points = &room->p, .n_points = 1};
+	*s = (struct snapshot){
+		.refs = 1, .wall_ns = NSEC_PER_SEC, .families = &room->f, .n_families = 1, .arena = room};
 	return s;
 }
 
@@ -55,7 +56,7 @@ static int setup(void **state)
 
 	log_setup(LOG_ERROR, LOG_LOGFMT);
 	lines_reset();
-	w->host = (struct exporter_host){ .ctx = w, .snapshot = take_snapshot, .config = &w->config, .version = "1" };
+	w->host = (struct exporter_host){.ctx = w, .snapshot = take_snapshot, .config = &w->config, .version = "1"};
 	w->config.metric_interval = 3600 * NSEC_PER_SEC;
 	w->shop = service_new("shop", "", "i1");
 	fflush(stdout);
@@ -108,7 +109,7 @@ static size_t hear_all(struct world *w, char *dst, size_t size)
 
 static struct span *make_span(struct world *w)
 {
-	struct call c = { .role = ROLE_SERVER, .service = w->shop, .failed = true };
+	struct call c = {.role = ROLE_SERVER, .service = w->shop, .failed = true};
 	struct span *s;
 
 	call_add_str(&c, &method, STR("G\"ET"));
@@ -123,10 +124,10 @@ static struct span *make_span(struct world *w)
 }
 
 #define LINE                                                                                                           \
-	"{\"name\":\"GET /users/{id}\",\"kind\":\"server\",\"traceId\":\"abababababababababababababababab\","         \
-	"\"spanId\":\"0101010101010101\",\"startTime\":\"2023-11-14T22:13:20.000000005Z\","                           \
-	"\"endTime\":\"2023-11-14T22:13:21.000000000Z\",\"status\":\"error\","                                        \
-	"\"resource\":{\"service.name\":\"shop\",\"service.instance.id\":\"i1\"},"                                    \
+	"{\"name\":\"GET /users/{id}\",\"kind\":\"server\",\"traceId\":\"abababababababababababababababab\","          \
+	"\"spanId\":\"0101010101010101\",\"startTime\":\"2023-11-14T22:13:20.000000005Z\","                            \
+	"\"endTime\":\"2023-11-14T22:13:21.000000000Z\",\"status\":\"error\","                                         \
+	"\"resource\":{\"service.name\":\"shop\",\"service.instance.id\":\"i1\"},"                                     \
 	"\"attributes\":{\"http.request.method\":\"G\\\"ET\",\"http.response.status_code\":503}}\n"
 
 static void off_unless_named(void **state)

@@ -15,7 +15,7 @@
 #include "user/procmap.h"
 
 #define BUDGET 32768
-#define T(n)   ((n) * NSEC_PER_SEC)
+#define T(n)   ((n)*NSEC_PER_SEC)
 
 static int make_map(unsigned budget)
 {
@@ -31,7 +31,7 @@ static int make_map(unsigned budget)
 
 static void put(int fd, __u32 tgid, __u8 verdict, __u8 flags)
 {
-	struct sonde_proc p = { .verdict = verdict, .flags = flags };
+	struct sonde_proc p = {.verdict = verdict, .flags = flags};
 
 	assert_int_equal(bpf_map_update_elem(fd, &tgid, &p, BPF_ANY), 0);
 }

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -10,7 +11,8 @@ import socket
 import sys
 import time
 
-from lib import bpf
+from lib import bpf, prom
+from lib.cgroup import Cgroup
 from lib.client import RawClient
 from lib.proc import TOP, Process, free_port, wait_for, which
 from lib.report import Failed, Skip
@@ -121,7 +123,7 @@ def not_root(group):
     binary = os.path.join(group.work, "sonde-for-all")
     shutil.copy2(group.options.sonde, binary)
     os.chmod(binary, 0o755)
-    nobody = [which("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+    nobody = [which("setpriv")] + NOBODY
     refused(run_sonde(group, [scope_of(group)], before=nobody, binary=binary), "root", "sudo")
     refused(run_sonde(group, ["tail", scope_of(group)], before=nobody, binary=binary), "root", "sudo")
     ran = run_sonde(group, ["doctor", scope_of(group)], before=nobody, binary=binary)
@@ -129,11 +131,115 @@ def not_root(group):
         raise Failed("doctor as nobody: %s" % ran)
 
 
-def second_daemon(group):
-    args = [scope_of(group), "--web.listen-address=127.0.0.1:%d" % free_port()]
-    line = refused(run_sonde(group, args), "sonde")
-    if "already" not in line or "tail" not in line:
-        raise Failed("the way out is not named: %s" % line)
+NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+
+
+def outputs(group):
+    """Nothing can be written: one line, exit 1; never a text lost in silence."""
+    for words in (["--version"], ["--help"], ["check-config"], ["doctor", "--json", scope_of(group)]):
+        refused(run_sonde(group, words, before=["/bin/sh", "-c", 'exec "$0" "$@" >/dev/full']), "standard output", "No space left")
+        refused(run_sonde(group, words, before=["/bin/sh", "-c", 'exec "$0" "$@" >&-']), "standard output", "Bad file descriptor")
+
+
+def config_files(group):
+    """Files that cannot be read, and no file at all."""
+    def check(path, *words, **kw):
+        refused(run_sonde(group, ["check-config", "--config.file=" + path], **kw), path, *words)
+    folder, secret = (os.path.join(group.work, x) for x in ("config-folder", "config-secret"))
+    os.mkdir(folder)
+    check(folder, "directory")
+    check("/dev/zero", "MiB")
+    if which("setpriv"):
+        with open(secret, "w") as f:
+            f.write("log: {level: debug}\n")
+        os.chmod(secret, 0)
+        binary = os.path.join(group.work, "sonde-reads")
+        shutil.copy2(group.options.sonde, binary)
+        os.chmod(binary, 0o755)
+        check(secret, "Permission denied", before=[which("setpriv")] + NOBODY, binary=binary)
+
+
+def addresses(group):
+    for address, why in (("300.1.1.1:80", "ADDRESS:PORT"), ("127.0.0.1", "ADDRESS:PORT"), ("127.0.0.1:99999", "ADDRESS:PORT"),
+                         ("192.0.2.1:9", "an address of this machine"), ("no.such.host.invalid:9", "an address of this machine")):
+        refused(run_sonde(group, [scope_of(group), "--web.listen-address=" + address]), address, why)
+
+
+def exporters(group):
+    """OpenTelemetry's lists of exporters."""
+    for name, good, bad in (("OTEL_TRACES_EXPORTER", ("otlp,console", "none", "console"), ("zipkin", "otlp,nothing", "none,otlp")),
+                            ("OTEL_METRICS_EXPORTER", ("otlp, prometheus", "none", "console"), ("statsd", "otlp,nothing", "none,otlp"))):
+        for value in good:
+            ran = run_sonde(group, ["check-config"], env={name: value})
+            if ran.status or ran.err:
+                raise Failed("%s=%s: %s" % (name, value, ran))
+        for value in bad:
+            refused(run_sonde(group, ["check-config"], env={name: value}), name, value, "none")
+
+
+def surroundings(group):
+    """Without standard input, in odd languages, without a terminal's name."""
+    tail = ["tail", "--", "/bin/echo", "1,5"]
+    for env in ({"LC_ALL": "tr_TR.UTF-8", "LANG": "xx_YY.none"}, {"LC_ALL": "de_DE.UTF-8", "TERM": ""}):
+        for before in ((), ["/bin/sh", "-c", 'exec "$0" "$@" <&-']):
+            ran = run_sonde(group, tail, env=env, before=before)
+            if ran.status or ran.out != "1,5\n" or ran.err:
+                raise Failed("%s %s: %s" % (env, before, ran))
+
+
+def attached(p):
+    """Waits until a daemon runs."""
+    def there():
+        if not p.alive():
+            raise Failed("it ended with %s: %s" % (p.p.returncode, p.text(err=True)))
+        return "capture is attached" in p.text(err=True)
+    wait_for(there, 15, "capture")
+
+
+def daemon_beside(group, *args):
+    """A daemon as a user starts it, without what the tests' own have; attached."""
+    p = Process([os.path.abspath(group.options.sonde), "--web.listen-address=none"] + list(args), "beside-%d" % next(_numbers), group.work)
+    try:
+        attached(p)
+    except (Failed, TimeoutError):
+        p.kill()
+        raise
+    return p
+
+
+def ended(p):
+    status = p.stop()
+    if status:
+        raise Failed("exit %s, %s" % (status, p.text(err=True)))
+
+
+def second_daemon(group, server):
+    """Scopes that share something are refused, others run side by side."""
+    def overlaps(first, scope, name):
+        line = refused(run_sonde(group, ["--scope=" + scope, "--web.listen-address=none"]), "already observes", name, "process %d" % first.pid)
+        if "sonde tail" not in line or "--allow-overlap" not in line:
+            raise Failed("the way out is not named: %s" % line)
+    mine = group.cgroup.path
+    below, apart = os.path.join(mine, "below"), Cgroup()
+    inner = Cgroup(under=apart.path)
+    os.mkdir(below)
+    beside = None
+    try:
+        for scope in ("cgroup:" + mine, "cgroup:" + below, "pid:%d" % server.proc.pid):
+            overlaps(group.sonde.proc, scope, mine)
+        beside = daemon_beside(group, "--scope=cgroup:" + inner.path)
+        overlaps(beside, "cgroup:" + apart.path, inner.path)
+        ended(daemon_beside(group, "--scope=cgroup:" + apart.path, "--allow-overlap"))
+        ended(beside)
+        # gone with its process
+        ended(daemon_beside(group, "--scope=cgroup:" + apart.path))
+    finally:
+        if beside:
+            beside.kill()
+        os.rmdir(below)
+        inner.remove()
+        apart.remove()
+    return "4 refused, 3 side by side"
 
 
 def port_taken(group):
@@ -159,9 +265,18 @@ def doctor(group):
         raise Failed("exit %s, result %s, rung %s" % (ran.status, d["result"], d["rung"]))
     if bool(missing) != (ran.status == 2) and not any(not p["readable"] for p in d["programs"]):
         raise Failed("missing %s and exit %d" % (missing, ran.status))
+    # root is told the mode; who is not told which, is told why
+    usual = "/sys/kernel/security/lockdown"
+    if os.path.exists(usual):
+        with open(usual) as f:
+            right = [x.strip("[]") for x in f.read().split() if x.startswith("[")] == [d["lockdown"]] and not d["lockdown_note"]
+    else:
+        right = d["lockdown"] in ("none", "integrity", "confidentiality", "unknown") and d["lockdown_note"]
+    if not right or "lockdown " + d["lockdown"] not in text.out or d["lockdown_note"] not in text.out:
+        raise Failed("lockdown %s (%s); %s" % (d["lockdown"], d["lockdown_note"], text.out.split("\n")[0]))
     if "data_ready" not in {f["name"] for f in d["features"]}:
         raise Failed("it does not say what the wait metric needs")
-    return "rung %s, exit %d" % (d["rung"], ran.status)
+    return "rung %s, lockdown %s, exit %d" % (d["rung"], d["lockdown"], ran.status)
 
 
 # --- tail ---
@@ -247,9 +362,93 @@ def tail_command(group, server):
     ran = run_sonde(group, ["tail", "--", "/no/such/program"])
     if ran.status != 127 or "/no/such/program" not in ran.err:
         raise Failed(str(ran))
-    ran = run_sonde(group, ["tail", "--", "/usr/bin/id", "-u"], env={"SUDO_UID": "65534", "SUDO_GID": "65534", "SUDO_USER": "nobody"})
-    if ran.status or ran.out.strip() != "65534":
-        raise Failed("as the invoking user: %s" % ran)
+
+
+def tail_user(group):
+    """As the user who called sudo: ids, groups, home; nothing of sudo is left."""
+    show = "id -u; id -g; id -G; echo $HOME $USER $LOGNAME; env | grep -c ^SUDO_"
+    for uid, gid, want in (("65534", "65534", "65534\n65534\n65534\n/nonexistent nobody nobody\n0\n"),
+                           ("54321", "54322", "54321\n54322\n54322\n/root root root\n0\n")):
+        ran = run_sonde(group, ["tail", "--", "/bin/sh", "-c", show],
+                        env={"SUDO_UID": uid, "SUDO_GID": gid, "SUDO_USER": "nobody", "SUDO_COMMAND": "x", "HOME": "/root", "USER": "root",
+                             "LOGNAME": "root"})
+        if ran.out != want or ran.err:
+            raise Failed("user %s: %s" % (uid, ran))
+
+
+def tail_stdin(group):
+    path = os.path.join(group.work, "stdin")
+    with open(path, "w") as f:
+        f.write("one\ntwo\n")
+    with open(path) as f:
+        p = Process([os.path.abspath(group.options.sonde), "tail", "--", "/bin/cat"], "tail-stdin", group.work, stdin=f)
+        status = p.wait(20)
+    if status or p.text() != "one\ntwo\n" or p.text(err=True):
+        raise Failed("exit %s, output %r, errors %r" % (status, p.text(), p.text(err=True)))
+    refused(run_sonde(group, ["tail", "--"]), "--", "command")
+    ran = run_sonde(group, ["tail", "--scope=pid:4194304", "--", "/bin/echo", "ran"])
+    refused(ran, "4194304")
+    time.sleep(0.2)  # for a command that is started although sonde ended
+    if "ran" in ran.out:
+        raise Failed("the command ran unobserved")
+
+
+TRAP = """trap 'echo interrupted; exit 5' INT; trap 'echo ended; exit 6' TERM HUP; echo up; while :; do sleep 0.05; done"""
+
+
+def tail_signals(group):
+    """A signal is the command's; so is the exit status."""
+    deaf = "trap '' INT TERM; echo up; n=0; while [ $n -lt 80 ]; do sleep 0.05; n=$((n+1)); done"
+    for script, sigs, want in ((TRAP, [signal.SIGINT], (5, "up\ninterrupted\n")), (TRAP, [signal.SIGTERM], (6, "up\nended\n")),
+                               (TRAP, [signal.SIGHUP], (6, "up\nended\n")), ("echo up; sleep 20", [signal.SIGTERM], (143, "up\n")),
+                               (deaf, [signal.SIGINT, signal.SIGTERM], (143, "up\n"))):
+        p = Process([os.path.abspath(group.options.sonde), "tail", "--", "/bin/sh", "-c", script], "tail-signal-%d" % next(_numbers), group.work)
+        try:
+            wait_for(lambda: "up" in p.text(), 15, "the command")
+            for sig in sigs:
+                p.p.send_signal(sig)
+                time.sleep(0.1)  # the first must not end it
+                if sig != sigs[-1] and not p.alive():
+                    raise Failed("%s ended it" % sig)
+            start = time.monotonic()
+            have = (p.wait(6), p.text())
+            if have != want or p.text(err=True) or time.monotonic() - start > 5:
+                raise Failed("%s: %s, was %s; errors %r" % (sigs, have, want, p.text(err=True)))
+        finally:
+            p.kill()
+
+
+def tail_terminal(group):
+    """Ctrl-C: the command gets it once, from the terminal, and decides."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.execv(os.path.abspath(group.options.sonde), ["sonde", "tail", "--", "/bin/sh", "-c", TRAP.replace("exit 5", "sleep 0.5; exit 5")])
+    said = b""
+    try:
+        while b"up" not in said:
+            said += os.read(fd, 1000)
+        os.write(fd, b"\x03")
+        try:
+            while True:
+                said += os.read(fd, 1000)
+        except OSError:
+            pass  # the terminal's other end is closed
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        os.close(fd)
+    said = said.decode().replace("\r", "").replace("^C", "")
+    if status != 5 or said != "up\ninterrupted\n":
+        raise Failed("exit %s, said %r" % (status, said))
+
+
+def tail_background(group, server):
+    """What the command leaves running is followed; its exit status stays the command's."""
+    need_curl()
+    target = "/get/1?t=" + new_mark("tail-background")
+    ran = run_sonde(group, ["tail", "--json", "--", "/bin/sh", "-c", "(sleep 0.4; exec curl -s -o /dev/null '%s') & exit 4" % url(server, target)])
+    if ran.status != 4 or len(ran.lines) != 1 or "still followed" not in ran.lines[0]:
+        raise Failed(str(ran))
+    expect(json_lines(ran.out), [("client", "GET", target, 200)], "in the background")
 
 
 def filters(group, server):
@@ -412,6 +611,94 @@ def reload(options):
         group.close()
 
 
+# --- standard output and exporters ---
+
+def ask(group, server, mark, n):
+    return RawClient(server.target, [{"requests": [dict(m="GET", t="/get/1?t=%s{n}" % mark, n=n)]}], None, group.work).result()
+
+
+def lost_output(options):
+    """Lines that nobody takes: a reader that has seen enough is the end, a full disk an error; both at once."""
+    group = Group(options, "command-output")
+    try:
+        server = group.start(Threads())
+        for name, shell, status in (("head", '"$0" "$@" | head -n 1 >/dev/null; exit ${PIPESTATUS[0]}', 0), ("full", 'exec "$0" "$@" >/dev/full', 1)):
+            p = Process(["/bin/bash", "-c", shell, os.path.abspath(options.sonde), "--allow-overlap", "--print=text", "--web.listen-address=none",
+                         scope_of(group)], "output-" + name, group.work)
+            try:
+                attached(p)
+                for _ in range(3):
+                    ask(group, server, "output", 1)
+                    time.sleep(0.1)
+                have = p.wait(5)
+                errors = [x for x in p.text(err=True).split("\n") if "level=info" not in x and x]
+                if have != status or len(errors) != status or status and "No space left" not in errors[0]:
+                    raise Failed("%s: exit %s, errors %s" % (name, have, errors))
+            finally:
+                p.kill()
+    finally:
+        group.close()
+
+
+def console(options):
+    """OTEL_*_EXPORTER=console: each call's span as a line of JSON, and metrics as text."""
+    group = Group(options, "command-console")
+    try:
+        server = group.start(Threads())
+        group.start_sonde(env={"OTEL_TRACES_EXPORTER": "console", "OTEL_METRICS_EXPORTER": "console", "OTEL_METRIC_EXPORT_INTERVAL": "3600000"},
+                          show="none")
+        mark = new_mark("console")
+        done = ask(group, server, mark, 30)
+        out = group.sonde.proc
+        if out.stop(timeout=6) != 0:
+            raise Failed("it did not end well: %s" % out.text(err=True))
+        text = out.text(limit=10**7)
+        spans = [json.loads(x) for x in text.split("\n") if x.startswith("{")]
+        have = sorted((x["kind"], x["attributes"]["http.response.status_code"], "%s?%s" % (x["attributes"]["url.path"], x["attributes"]["url.query"]))
+                      for x in spans if x["kind"] == "server")
+        if have != sorted(("server", d.status, d.target) for d in done):
+            raise Failed("%d spans, were %d: %s" % (len(have), len(done), have[:2]))
+        if len({x["spanId"] for x in spans}) != len(spans) or not all(re.fullmatch("[0-9a-f]{32}", x["traceId"]) for x in spans):
+            raise Failed("ids: %s" % spans[:2])
+        scrape = prom.Scrape("".join(x + "\n" for x in text.split("\n") if not x.startswith("{")))
+        if scrape.sum("http_server_request_duration_seconds_count") != len(done):
+            raise Failed("metrics count %s calls, were %d" % (scrape.sum("http_server_request_duration_seconds_count"), len(done)))
+        return "%d spans" % len(spans)
+    finally:
+        group.close()
+
+
+def dead_endpoint(options):
+    """An endpoint that does not even answer a SYN, and a full queue: calls are counted, SIGTERM ends it in time."""
+    group = Group(options, "command-dead-endpoint")
+    waiting = []
+    try:
+        server = group.start(Threads())
+        with socket.socket() as hole:
+            hole.bind(("127.0.0.1", free_port()))
+            hole.listen(0)
+            # nobody accepts: further connections are not answered
+            for _ in range(4):
+                s = socket.socket()
+                s.setblocking(False)
+                s.connect_ex(hole.getsockname())
+                waiting.append(s)
+            group.start_sonde(env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:%d" % hole.getsockname()[1], "OTEL_BSP_MAX_QUEUE_SIZE": "64",
+                                   "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_METRIC_EXPORT_INTERVAL": "100"})
+            counted(group, server, "dead-endpoint", 500)
+            dropped = group.sonde.scrape().sum("sonde_exporter_dropped_total", exporter="otlp", signal="traces")
+            start = time.monotonic()
+            wrong = group.sonde.stop()
+            took = time.monotonic() - start
+        if wrong or took > 5 or dropped < 300:
+            raise Failed(wrong or "%d spans dropped, it took %.1f s" % (dropped, took))
+        return "%d spans dropped, ended in %.2f s" % (dropped, took)
+    finally:
+        for s in waiting:
+            s.close()
+        group.close()
+
+
 # --- what stays behind ---
 
 def killed(options):
@@ -462,8 +749,6 @@ def run_group(report, options, cells):
             report.cell(name, lambda: cell(group))
         server = group.start(Threads())
         group.start_sonde()
-        for name, cell in cells["beside"]:
-            report.cell(name, lambda: cell(group))
         for name, cell in cells["server"]:
             report.cell(name, lambda: cell(group, server))
     finally:
@@ -472,13 +757,15 @@ def run_group(report, options, cells):
 
 def run(report, options):
     cells = {"plain": [("version", version), ("help", help_names_all), ("check-config", check_config), ("unknown-words", unknown_words),
-                       ("not-root", not_root), ("port-taken", port_taken), ("doctor", doctor)],
-             "beside": [("second-daemon", second_daemon)],
-             "server": [("signals", signals), ("tail-pid", tail_pid), ("tail-command", tail_command), ("tail-filters", filters)]}
+                       ("not-root", not_root), ("port-taken", port_taken), ("addresses", addresses), ("config-files", config_files),
+                       ("outputs", outputs), ("exporters", exporters), ("surroundings", surroundings), ("doctor", doctor),
+                       ("tail-user", tail_user), ("tail-stdin", tail_stdin), ("tail-signals", tail_signals), ("tail-terminal", tail_terminal)],
+             "server": [("second-daemon", second_daemon), ("signals", signals), ("tail-pid", tail_pid), ("tail-command", tail_command),
+                        ("tail-background", tail_background), ("tail-filters", filters)]}
     cells = {k: [("command/" + n, c) for n, c in v] for k, v in cells.items()}
-    alone = [("command/flush", flush), ("command/reload", reload), ("command/killed", killed)]
+    alone = [("command/output-lost", lost_output), ("command/console", console), ("command/dead-endpoint", dead_endpoint), ("command/flush", flush), ("command/reload", reload), ("command/killed", killed)]
     if report.listing:
-        for n, _ in cells["plain"] + cells["beside"] + cells["server"] + alone:
+        for n, _ in cells["plain"] + cells["server"] + alone:
             report.cell(n, None)
         return
     if options.truth_only:

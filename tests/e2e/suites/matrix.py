@@ -113,7 +113,7 @@ def statuses(c):
 
 
 def paced(c):
-    seconds = 1 if c.quick else 3
+    seconds = 1 if c.quick else 2
     extra = {} if "keepalive" in c.server.features else {"h": {"Connection": "close"}}
     conns = [{"requests": [dict(m="GET", t="/get/100?t=%s%d.{n}" % (c.mark, k), n=125 * seconds, **extra)]} for k in range(8)]
     if c.server.back:

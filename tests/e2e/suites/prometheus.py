@@ -66,12 +66,12 @@ class Prometheus:
 
 
 def load(group, chosen, mark, blocks):
-    """Paced, to all servers at once; of each twenty requests two fail with 500, one takes 20 ms."""
+    """Paced, to all servers at once; of each twenty requests two fail with 500, one takes 15 ms, in the middle of a bucket."""
     clients = []
     for s in chosen:
         extra = {} if "keepalive" in s.features else {"h": {"Connection": "close"}}
         block = ["/get/1?t=%s%d." % (mark, i) for i in range(17)] + ["/status/500?t=%s%d." % (mark, i) for i in range(2)]
-        block.append("/delay/20?t=%s" % mark)
+        block.append("/delay/15?t=%s" % mark)
         requests = [dict(m="GET", t="%s%d" % (q, k), **extra) for k in range(blocks) for q in block]
         # one instance: its series go on from one load to the next
         clients.append(group.client(s.target, [{"requests": requests[i::4]} for i in range(4)], rate=RATE, threads=4,

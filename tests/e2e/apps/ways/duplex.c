@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ways.h"
+#include "tests/e2e/apps/ways/ways.h"
 
 #define PIECES	    60
 #define PIECE_LINES 40
@@ -55,7 +55,8 @@ static void *client_writes(void *arg)
 		char head[512];
 
 		request_of(s->load, i, &m);
-		snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nHost: ways\r\nTransfer-Encoding: chunked\r\n\r\n", m.target);
+		snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nHost: ways\r\nTransfer-Encoding: chunked\r\n\r\n",
+			 m.target);
 		stream(s->e, head);
 		pthread_barrier_wait(&s->turn);
 	}
@@ -64,7 +65,7 @@ static void *client_writes(void *arg)
 
 void duplex_client(struct end *e, const struct load *load)
 {
-	struct side s = { .e = e, .load = load };
+	struct side s = {.e = e, .load = load};
 	struct message request, answer;
 	pthread_t writer;
 
@@ -106,7 +107,7 @@ static bool has_begun(struct end *e)
 /* The answer begins as soon as there is a byte of the request. */
 void duplex_server(struct end *e)
 {
-	struct message request, answer = { .status = 200, .body = BODY };
+	struct message request, answer = {.status = 200, .body = BODY};
 
 	while (has_begun(e)) {
 		pthread_t writer;
@@ -135,7 +136,8 @@ static void *halves_write(void *arg)
 		size_t head, n;
 
 		sem_wait(&h->free);
-		n = make_request(buf, BUF_SIZE, h->load->plan, h->load->mark, h->load->number + i, &head, &h->sent[i % WINDOW]);
+		n = make_request(buf, BUF_SIZE, h->load->plan, h->load->mark, h->load->number + i, &head,
+				 &h->sent[i % WINDOW]);
 		sem_post(&h->used);
 		write_all(h->e, buf, head, n);
 	}
@@ -145,7 +147,7 @@ static void *halves_write(void *arg)
 
 void halves_client(struct end *e, const struct load *load)
 {
-	struct halves h = { .e = e, .load = load };
+	struct halves h = {.e = e, .load = load};
 	pthread_t writer;
 
 	sem_init(&h.free, 0, WINDOW);

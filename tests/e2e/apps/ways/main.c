@@ -5,7 +5,8 @@
  *
  *   ways server|client --at=PLACE[,PLACE…] --conn=READ/WRITE*MESSAGES[,…] [--conn=…] [OPTIONS]
  *
- * PLACE: tcp4:ADDRESS:PORT, tcp6:ADDRESS:PORT, unix:PATH (@NAME: abstract), fd: the listening socket that is standard input.
+ * PLACE: tcp4:ADDRESS:PORT, tcp6:ADDRESS:PORT, unix:PATH (@NAME: abstract), fd: the listening socket that is standard
+ * input.
  * --conn: the ways of one connection, in turn; connections take them in turn. A client opens one after the other at
  * each place, says `done` when all have their answers, and keeps them open until it gets a line on standard input. At a
  * line both say `closed`; they end with their standard input.
@@ -33,7 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ways.h"
+#include "tests/e2e/apps/ways/ways.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
@@ -47,7 +48,7 @@ static unsigned n_conns;
 static char *places;
 static bool mptcp, fastopen;
 static enum mode mode;
-static struct load load = { .plan = "mixed", .mark = "" };
+static struct load load = {.plan = "mixed", .mark = ""};
 
 /* --- sockets --- */
 
@@ -117,7 +118,7 @@ static int listen_at(char *place)
 	len = parse_place(place, &a);
 	fd = open_socket(a.any.sa_family);
 	if (fastopen)
-		setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &(int){ 16 }, sizeof(int));
+		setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &(int){16}, sizeof(int));
 	if (bind(fd, &a.any, len) || listen(fd, 64))
 		die("listen");
 	return fd;
@@ -129,7 +130,7 @@ static struct end *connect_to(char *place, const struct phase *phases)
 	socklen_t len = parse_place(place, &a);
 	int fd = open_socket(a.any.sa_family);
 
-	if (fastopen && setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &(int){ 1 }, sizeof(int)))
+	if (fastopen && setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &(int){1}, sizeof(int)))
 		die("TCP_FASTOPEN_CONNECT");
 	if (connect(fd, &a.any, len))
 		die("connect");
@@ -208,9 +209,9 @@ static void *serve(void *arg)
 
 static void hand_over(int channel, int fd)
 {
-	char c = 'c', control[CMSG_SPACE(sizeof(int))] = { 0 };
-	struct iovec v = { &c, 1 };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	char c = 'c', control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec v = {&c, 1};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 	struct cmsghdr *cm = CMSG_FIRSTHDR(&m);
 
 	cm->cmsg_level = SOL_SOCKET;
@@ -225,8 +226,8 @@ static void hand_over(int channel, int fd)
 static int take_over(int channel)
 {
 	char c, control[CMSG_SPACE(sizeof(int))];
-	struct iovec v = { &c, 1 };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct iovec v = {&c, 1};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 	int fd;
 
 	if (recvmsg(channel, &m, 0) != 1 || !CMSG_FIRSTHDR(&m))
@@ -285,9 +286,9 @@ static void server(void)
 	bool inherited = !strcmp(places, "fd");
 
 	for (char *s = strtok(places, ","); s && n < 7; s = strtok(NULL, ","))
-		p[n++] = (struct pollfd){ .fd = listen_at(s), .events = POLLIN };
+		p[n++] = (struct pollfd){.fd = listen_at(s), .events = POLLIN};
 	if (!inherited)
-		p[n++] = (struct pollfd){ .fd = 0, .events = POLLIN };
+		p[n++] = (struct pollfd){.fd = 0, .events = POLLIN};
 	say("listening\n");
 	for (nfds_t listeners = inherited ? n : n - 1;;) {
 		if (poll(p, n, -1) < 0)
@@ -406,7 +407,7 @@ static void parse_conn(char *text)
 
 static enum mode parse_mode(const char *text)
 {
-	static const char *const names[] = { "plain", "duplex", "halves", "fork", "pass" };
+	static const char *const names[] = {"plain", "duplex", "halves", "fork", "pass"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(names[i], text))
@@ -417,23 +418,40 @@ static enum mode parse_mode(const char *text)
 static void parse(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "at", 1, NULL, 'a' },	   { "conn", 1, NULL, 'c' },  { "plan", 1, NULL, 'p' },     { "mark", 1, NULL, 'm' },
-		{ "pause", 1, NULL, 'w' }, { "mptcp", 0, NULL, 'M' }, { "fastopen", 0, NULL, 'F' }, { "mode", 1, NULL, 'o' },
-		{ 0 },
+		{"at", 1, NULL, 'a'},	    {"conn", 1, NULL, 'c'},  {"plan", 1, NULL, 'p'},
+		{"mark", 1, NULL, 'm'},	    {"pause", 1, NULL, 'w'}, {"mptcp", 0, NULL, 'M'},
+		{"fastopen", 0, NULL, 'F'}, {"mode", 1, NULL, 'o'},  {0},
 	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'a': places = optarg; break;
-		case 'c': parse_conn(optarg); break;
-		case 'p': load.plan = optarg; break;
-		case 'm': load.mark = optarg; break;
-		case 'w': load.pause = (unsigned)atoi(optarg); break;
-		case 'M': mptcp = true; break;
-		case 'F': fastopen = true; break;
-		case 'o': mode = parse_mode(optarg); break;
-		default: exit(2);
+		case 'a':
+			places = optarg;
+			break;
+		case 'c':
+			parse_conn(optarg);
+			break;
+		case 'p':
+			load.plan = optarg;
+			break;
+		case 'm':
+			load.mark = optarg;
+			break;
+		case 'w':
+			load.pause = (unsigned)atoi(optarg);
+			break;
+		case 'M':
+			mptcp = true;
+			break;
+		case 'F':
+			fastopen = true;
+			break;
+		case 'o':
+			mode = parse_mode(optarg);
+			break;
+		default:
+			exit(2);
 		}
 	}
 	if (!places || !n_conns || optind + 1 != argc)

@@ -19,7 +19,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "ways.h"
+#include "tests/e2e/apps/ways/ways.h"
 
 #ifndef MSG_ZEROCOPY
 #define MSG_ZEROCOPY 0x4000000
@@ -28,7 +28,7 @@
 
 void wait_ready(int fd, short events)
 {
-	struct pollfd p = { .fd = fd, .events = events };
+	struct pollfd p = {.fd = fd, .events = events};
 
 	if (poll(&p, 1, 10000) != 1)
 		die("poll: not ready within 10 s");
@@ -48,8 +48,8 @@ static int cut(struct iovec *v, char *buf, size_t n, size_t piece)
 		size_t len = used == VEC_MAX - 1 ? n : min(n, piece);
 
 		if (used % 3 == 0 && used < VEC_MAX - 1)
-			v[used++] = (struct iovec){ buf, 0 };
-		v[used++] = (struct iovec){ buf, len };
+			v[used++] = (struct iovec){buf, 0};
+		v[used++] = (struct iovec){buf, len};
 		buf += len;
 		n -= len;
 		piece = piece % 7 + 1;
@@ -94,7 +94,7 @@ static ssize_t r_recvfrom(struct end *e, char *buf, size_t n)
 static ssize_t r_recvmsg(struct end *e, char *buf, size_t n)
 {
 	struct iovec v[VEC_MAX];
-	struct msghdr m = { .msg_iov = v };
+	struct msghdr m = {.msg_iov = v};
 
 	m.msg_iovlen = cut(v, buf, n, e->turn++ % 7 + 1);
 	return recvmsg(e->fd, &m, 0);
@@ -103,13 +103,13 @@ static ssize_t r_recvmsg(struct end *e, char *buf, size_t n)
 static ssize_t recv_many(struct end *e, char *buf, size_t n, unsigned many)
 {
 	struct iovec v[4];
-	struct mmsghdr m[4] = { 0 };
+	struct mmsghdr m[4] = {0};
 	size_t done = 0, each = many > 1 ? min(n / many, 90) : n;
 	int got;
 
 	for (unsigned i = 0; i < many; i++) {
-		v[i] = (struct iovec){ buf + i * each, each };
-		m[i].msg_hdr = (struct msghdr){ .msg_iov = v + i, .msg_iovlen = 1 };
+		v[i] = (struct iovec){buf + i * each, each};
+		m[i].msg_hdr = (struct msghdr){.msg_iov = v + i, .msg_iovlen = 1};
 	}
 	got = recvmmsg(e->fd, m, many, MSG_WAITFORONE, NULL);
 	for (int i = 0; i < got; i++) {
@@ -139,8 +139,8 @@ static ssize_t r_peek(struct end *e, char *buf, size_t n)
 /* Looks of different kinds, between reads of a part of what was seen. */
 static ssize_t r_peek_often(struct end *e, char *buf, size_t n)
 {
-	struct iovec v = { buf, n };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	struct iovec v = {buf, n};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
 	ssize_t seen;
 
 	if (recv(e->fd, buf, 1, MSG_PEEK) < 0 || recvmsg(e->fd, &m, MSG_PEEK | MSG_DONTWAIT) < 0)
@@ -185,7 +185,7 @@ static ssize_t r_recv0(struct end *e, char *buf, size_t n)
 static ssize_t r_oob(struct end *e, char *buf, size_t n)
 {
 	char control[256], one;
-	struct msghdr m = { .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
 	ssize_t r;
 
 	recv(e->fd, &one, 1, MSG_OOB | MSG_DONTWAIT);
@@ -244,7 +244,7 @@ static ssize_t r_splice_body(struct end *e, char *buf, size_t n)
 
 static ssize_t aio(int fd, char *buf, size_t n, int opcode)
 {
-	struct iocb cb = { .aio_lio_opcode = opcode, .aio_fildes = fd, .aio_buf = (uintptr_t)buf, .aio_nbytes = n };
+	struct iocb cb = {.aio_lio_opcode = opcode, .aio_fildes = fd, .aio_buf = (uintptr_t)buf, .aio_nbytes = n};
 	struct iocb *list = &cb;
 	struct io_event done;
 	static __thread aio_context_t ctx;
@@ -276,7 +276,7 @@ struct zero_copy {
 static ssize_t r_zerocopy(struct end *e, char *buf, size_t n)
 {
 	enum { TCP_ZEROCOPY = 35 };
-	struct zero_copy z = { .copybuf_address = (uintptr_t)buf, .copybuf_len = (int32_t)min(n, 65536) };
+	struct zero_copy z = {.copybuf_address = (uintptr_t)buf, .copybuf_len = (int32_t)min(n, 65536)};
 	socklen_t len = sizeof(z);
 	char *map = mmap(NULL, 65536, PROT_READ, MAP_SHARED, e->fd, 0);
 	ssize_t r = 0;
@@ -329,7 +329,7 @@ static ssize_t w_sendto(struct end *e, char *buf, size_t n)
 static ssize_t w_sendmsg(struct end *e, char *buf, size_t n)
 {
 	struct iovec v[VEC_MAX];
-	struct msghdr m = { .msg_iov = v };
+	struct msghdr m = {.msg_iov = v};
 
 	m.msg_iovlen = cut(v, buf, n, e->turn++ % 7 + 1);
 	return sendmsg(e->fd, &m, 0);
@@ -338,13 +338,13 @@ static ssize_t w_sendmsg(struct end *e, char *buf, size_t n)
 static ssize_t send_many(struct end *e, char *buf, size_t n, unsigned many)
 {
 	struct iovec v[4];
-	struct mmsghdr m[4] = { 0 };
+	struct mmsghdr m[4] = {0};
 	size_t done = 0;
 	int got;
 
 	for (unsigned i = 0; i < many; i++) {
-		v[i] = (struct iovec){ buf + n * i / many, n * (i + 1) / many - n * i / many };
-		m[i].msg_hdr = (struct msghdr){ .msg_iov = v + i, .msg_iovlen = 1 };
+		v[i] = (struct iovec){buf + n * i / many, n * (i + 1) / many - n * i / many};
+		m[i].msg_hdr = (struct msghdr){.msg_iov = v + i, .msg_iovlen = 1};
 	}
 	got = sendmmsg(e->fd, m, many, 0);
 	for (int i = 0; i < got; i++)
@@ -396,8 +396,8 @@ static ssize_t w_nonblock(struct end *e, char *buf, size_t n)
 }
 
 /*
- * One urgent byte in each message: before it, in its head, or behind that. A second one would make the first an ordinary byte
- * unless it was read.
+ * One urgent byte in each message: before it, in its head, or behind that. A second one would make the first an
+ * ordinary byte unless it was read.
  */
 static ssize_t w_oob(struct end *e, char *buf, size_t n)
 {
@@ -439,10 +439,11 @@ static ssize_t w_zerocopy(struct end *e, char *buf, size_t n)
 {
 	ssize_t r = send(e->fd, buf, n, MSG_ZEROCOPY);
 	char control[256], none[64];
-	struct iovec v = { none, sizeof(none) };
+	struct iovec v = {none, sizeof(none)};
 
 	while (r > 0) {
-		struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+		struct msghdr m = {
+			.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 
 		if (recvmsg(e->fd, &m, MSG_ERRQUEUE) >= 0)
 			break;
@@ -502,52 +503,52 @@ static ssize_t w_aio(struct end *e, char *buf, size_t n)
 /* --- the list --- */
 
 static struct way reads[] = {
-	{ "read", r_read },
-	{ "readv", r_readv },
-	{ "preadv2", r_preadv2 },
-	{ "recv", r_recv },
-	{ "recvfrom", r_recvfrom },
-	{ "recvmsg", r_recvmsg },
-	{ "recvmmsg", r_recvmmsg },
-	{ "recvmmsg4", r_recvmmsg4 },
-	{ "peek", r_peek },
-	{ "peek-often", r_peek_often },
-	{ "waitall", r_waitall },
-	{ "nonblock", r_nonblock },
-	{ "recv0", r_recv0 },
-	{ "oob", r_oob },
-	{ "dup", r_dup },
-	{ "trunc-body", r_trunc_body },
-	{ "trunc", r_trunc },
-	{ "splice", r_splice },
-	{ "splice-body", r_splice_body },
-	{ "aio", r_aio },
-	{ "zerocopy", r_zerocopy },
-	{ 0 },
+	{"read", r_read},
+	{"readv", r_readv},
+	{"preadv2", r_preadv2},
+	{"recv", r_recv},
+	{"recvfrom", r_recvfrom},
+	{"recvmsg", r_recvmsg},
+	{"recvmmsg", r_recvmmsg},
+	{"recvmmsg4", r_recvmmsg4},
+	{"peek", r_peek},
+	{"peek-often", r_peek_often},
+	{"waitall", r_waitall},
+	{"nonblock", r_nonblock},
+	{"recv0", r_recv0},
+	{"oob", r_oob},
+	{"dup", r_dup},
+	{"trunc-body", r_trunc_body},
+	{"trunc", r_trunc},
+	{"splice", r_splice},
+	{"splice-body", r_splice_body},
+	{"aio", r_aio},
+	{"zerocopy", r_zerocopy},
+	{0},
 };
 
 static struct way writes[] = {
-	{ "write", w_write },
-	{ "writev", w_writev },
-	{ "pwritev2", w_pwritev2 },
-	{ "send", w_send },
-	{ "sendto", w_sendto },
-	{ "sendmsg", w_sendmsg },
-	{ "sendmmsg", w_sendmmsg },
-	{ "sendmmsg4", w_sendmmsg4 },
-	{ "more", w_more },
-	{ "send0", w_send0 },
-	{ "nonblock", w_nonblock, small_buffers },
-	{ "oob", w_oob },
-	{ "oob-tail", w_oob_tail },
-	{ "zerocopy", w_zerocopy, allow_zerocopy },
-	{ "dup", w_dup },
-	{ "sendfile", w_sendfile },
-	{ "sendfile-body", w_sendfile_body },
-	{ "splice", w_splice },
-	{ "splice-body", w_splice_body },
-	{ "aio", w_aio },
-	{ 0 },
+	{"write", w_write},
+	{"writev", w_writev},
+	{"pwritev2", w_pwritev2},
+	{"send", w_send},
+	{"sendto", w_sendto},
+	{"sendmsg", w_sendmsg},
+	{"sendmmsg", w_sendmmsg},
+	{"sendmmsg4", w_sendmmsg4},
+	{"more", w_more},
+	{"send0", w_send0},
+	{"nonblock", w_nonblock, small_buffers},
+	{"oob", w_oob},
+	{"oob-tail", w_oob_tail},
+	{"zerocopy", w_zerocopy, allow_zerocopy},
+	{"dup", w_dup},
+	{"sendfile", w_sendfile},
+	{"sendfile-body", w_sendfile_body},
+	{"splice", w_splice},
+	{"splice-body", w_splice_body},
+	{"aio", w_aio},
+	{0},
 };
 
 static struct way *find(struct way *w, const char *name)

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ways.h"
+#include "tests/e2e/apps/ways/ways.h"
 
 #define CHUNK 1000
 
@@ -218,8 +218,8 @@ static size_t put_body(char *p, size_t size, bool chunked)
 
 static size_t put_framing(char *p, size_t size, bool chunked)
 {
-	return (size_t)(chunked ? sprintf(p, "Transfer-Encoding: chunked\r\n\r\n") :
-				  sprintf(p, "Content-Length: %zu\r\n\r\n", size));
+	return (size_t)(chunked ? sprintf(p, "Transfer-Encoding: chunked\r\n\r\n")
+				: sprintf(p, "Content-Length: %zu\r\n\r\n", size));
 }
 
 struct step {
@@ -231,33 +231,29 @@ struct step {
 
 /* What a connection's requests are in turn. Every plan begins with one that is easily told from the others. */
 static const struct step mixed[] = {
-	{ "GET", .answer = "len/2" },
-	{ "POST", true, false, 700, "len/10" },
-	{ "GET", .answer = "chunk/3000" },
-	{ "POST", true, true, 5000, "len/0" },
-	{ "HEAD", .answer = "len/1000" },
-	{ "GET", .answer = "len/20000" },
-	{ "PUT", true, false, 15000, "chunk/100" },
-	{ "DELETE", .answer = "none/0" },
-	{ "GET", .answer = "missing/9" },
-	{ 0 },
+	{"GET", .answer = "len/2"},
+	{"POST", true, false, 700, "len/10"},
+	{"GET", .answer = "chunk/3000"},
+	{"POST", true, true, 5000, "len/0"},
+	{"HEAD", .answer = "len/1000"},
+	{"GET", .answer = "len/20000"},
+	{"PUT", true, false, 15000, "chunk/100"},
+	{"DELETE", .answer = "none/0"},
+	{"GET", .answer = "missing/9"},
+	{0},
 };
 
 static const struct step length[] = {
-	{ "GET", .answer = "len/2" },
-	{ "POST", true, false, 700, "len/10" },
-	{ "GET", .answer = "len/50000" },
-	{ "PUT", true, false, 15000, "len/0" },
-	{ "DELETE", .answer = "none/0" },
-	{ 0 },
+	{"GET", .answer = "len/2"},	      {"POST", true, false, 700, "len/10"}, {"GET", .answer = "len/50000"},
+	{"PUT", true, false, 15000, "len/0"}, {"DELETE", .answer = "none/0"},	    {0},
 };
 
 static const struct step big[] = {
-	{ "GET", .answer = "len/200000" },
-	{ "POST", true, false, 200000, "len/1" },
-	{ "GET", .answer = "chunk/100000" },
-	{ "POST", true, true, 100000, "chunk/1" },
-	{ 0 },
+	{"GET", .answer = "len/200000"},
+	{"POST", true, false, 200000, "len/1"},
+	{"GET", .answer = "chunk/100000"},
+	{"POST", true, true, 100000, "chunk/1"},
+	{0},
 };
 
 static const struct step *step_of(const char *plan, unsigned number)
@@ -281,7 +277,8 @@ size_t make_request(char *buf, size_t cap, const char *plan, const char *mark, u
 	snprintf(ret->method, sizeof(ret->method), "%s", s->method);
 	snprintf(ret->target, sizeof(ret->target), "/%s?t=%s%u", s->answer, mark, number);
 	ret->body = s->body;
-	n = (size_t)snprintf(buf, cap, "%s %s HTTP/1.1\r\nHost: ways\r\nUser-Agent: ways/1\r\n", ret->method, ret->target);
+	n = (size_t)snprintf(buf, cap, "%s %s HTTP/1.1\r\nHost: ways\r\nUser-Agent: ways/1\r\n", ret->method,
+			     ret->target);
 	n += s->has_body ? put_framing(buf + n, s->body, s->chunked) : (size_t)sprintf(buf + n, "\r\n");
 	*ret_head = n;
 	return s->has_body ? n + put_body(buf + n, s->body, s->chunked) : n;

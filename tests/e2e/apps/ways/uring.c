@@ -3,11 +3,11 @@
  * io_uring: one request in the ring at any time, a ring for each direction of an end. Built without liburing
  * (WAYS_NO_URING) the list is empty.
  */
-#include "ways.h"
+#include "tests/e2e/apps/ways/ways.h"
 
 #ifdef WAYS_NO_URING
-struct way uring_reads[] = { { 0 } };
-struct way uring_writes[] = { { 0 } };
+struct way uring_reads[] = {{0}};
+struct way uring_writes[] = {{0}};
 void uring_close(struct end *e)
 {
 }
@@ -27,7 +27,7 @@ struct uring {
 static void ring_open(struct end *e, bool writes, unsigned flags)
 {
 	struct uring *u = calloc(1, sizeof(*u));
-	struct io_uring_params p = { .flags = flags, .sq_thread_idle = 2 };
+	struct io_uring_params p = {.flags = flags, .sq_thread_idle = 2};
 
 	if (!u || io_uring_queue_init_params(8, &u->ring, &p))
 		die("io_uring");
@@ -115,8 +115,8 @@ static ssize_t r_read(struct end *e, char *buf, size_t n)
 
 static ssize_t r_recvmsg(struct end *e, char *buf, size_t n)
 {
-	struct iovec v[2] = { { buf, 10 }, { buf + 10, n - 10 } };
-	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+	struct iovec v[2] = {{buf, 10}, {buf + 10, n - 10}};
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
 
 	io_uring_prep_recvmsg(sqe(e, false), e->fd, &m, 0);
 	return run(e, false);
@@ -161,28 +161,28 @@ static ssize_t w_write(struct end *e, char *buf, size_t n)
 
 static ssize_t w_sendmsg(struct end *e, char *buf, size_t n)
 {
-	struct iovec v[2] = { { buf, n / 2 }, { buf + n / 2, n - n / 2 } };
-	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
+	struct iovec v[2] = {{buf, n / 2}, {buf + n / 2, n - n / 2}};
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
 
 	io_uring_prep_sendmsg(sqe(e, true), e->fd, &m, 0);
 	return run(e, true);
 }
 
 struct way uring_reads[] = {
-	{ "uring-recv", r_recv, open_read },
-	{ "uring-read", r_read, open_read },
-	{ "uring-recvmsg", r_recvmsg, open_read },
-	{ "uring-sqpoll", r_recv, open_read_polled },
-	{ "uring-async", r_async, open_read },
-	{ "uring-event", r_event, open_read_event },
-	{ 0 },
+	{"uring-recv", r_recv, open_read},
+	{"uring-read", r_read, open_read},
+	{"uring-recvmsg", r_recvmsg, open_read},
+	{"uring-sqpoll", r_recv, open_read_polled},
+	{"uring-async", r_async, open_read},
+	{"uring-event", r_event, open_read_event},
+	{0},
 };
 
 struct way uring_writes[] = {
-	{ "uring-send", w_send, open_write },
-	{ "uring-write", w_write, open_write },
-	{ "uring-sendmsg", w_sendmsg, open_write },
-	{ "uring-sqpoll", w_send, open_write_polled },
-	{ 0 },
+	{"uring-send", w_send, open_write},
+	{"uring-write", w_write, open_write},
+	{"uring-sendmsg", w_sendmsg, open_write},
+	{"uring-sqpoll", w_send, open_write_polled},
+	{0},
 };
 #endif

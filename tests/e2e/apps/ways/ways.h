@@ -75,9 +75,9 @@ void die(const char *what) __attribute__((noreturn));
 /* duplex.c: both directions of one connection at the same time */
 struct load {
 	const char *plan, *mark;
-	unsigned number;  /* of the first request, in its target */
+	unsigned number; /* of the first request, in its target */
 	unsigned count;
-	unsigned pause;   /* after so many requests of a connection; 0: never */
+	unsigned pause; /* after so many requests of a connection; 0: never */
 };
 void duplex_client(struct end *e, const struct load *load);
 void duplex_server(struct end *e);
