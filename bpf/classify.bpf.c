@@ -30,6 +30,7 @@ struct step {
 	__u64 pos; /* of the event's first byte */
 	__u32 n, off, dir;
 	__u32 mark; /* a message ended since the last record: its time must be told */
+	__u32 hidden;
 };
 
 /* <name>_<entry>() of a connection's protocol */
@@ -153,10 +154,8 @@ static __always_inline __u32 take_piece(struct step *st, __u32 left)
 	for (int round = 0; round < 2 && !take; round++) {
 		int got = payload_look(st->off, want);
 
-		if (got <= 0) {
-			proc_flag(st->c->tgid, PROC_UNREADABLE);
+		if (got <= 0)
 			return 0;
-		}
 		w->cap = got;
 		w->emit = 0;
 		w->note = 0;
@@ -170,14 +169,35 @@ static __always_inline __u32 take_piece(struct step *st, __u32 left)
 	return take;
 }
 
+/* Bytes that cannot be read. */
+static __always_inline void count_unread(struct step *st, __u32 n)
+{
+	bool spliced = st->hidden == STAT_SPLICED_BYTES;
+
+	stat_add(spliced ? STAT_SPLICED_BYTES : STAT_UNREADABLE_BYTES, n);
+	proc_flag(st->c->tgid, spliced ? PROC_SPLICED : PROC_UNREADABLE);
+	st->c->unseen = 1;
+}
+
 /* From here on the event is not looked at. */
 static __always_inline void lose_rest(struct step *st, __u32 left)
 {
-	stat_add(STAT_UNREADABLE_BYTES, left);
-	st->c->unseen = 1;
+	count_unread(st, left);
 	st->w->left = left;
 	PROTO_CALL(st->c->proto, gap, 0);
 	st->off = st->n;
+}
+
+/* What passed unseen before the event: a body goes on by arithmetic, else only a message's start is certain. */
+static __always_inline void step_over(struct step *st, __u32 missed)
+{
+	__u32 take = 0;
+
+	st->w->left = missed;
+	st->w->done = 0;
+	take = PROTO_CALL(st->c->proto, skip, 0);
+	if (take < missed)
+		PROTO_CALL(st->c->proto, gap, 0);
 }
 
 static int step(__u32 i, struct step *st)
@@ -337,10 +357,8 @@ static __always_inline int classify(struct sock *sk, struct step *st)
 	got = payload_look(0, st->n < PIECE_FIRST ? st->n : PIECE_FIRST);
 	if (got <= 0) {
 		/* io_uring, sendfile, a 32-bit call: what follows may be readable, but not from its start */
-		stat_add(STAT_UNREADABLE_BYTES, st->n);
-		proc_flag(c->tgid, PROC_UNREADABLE);
+		count_unread(st, st->n);
 		c->flags &= ~CONN_FROM_START;
-		c->unseen = 1;
 	} else {
 		w->cap = got;
 		w->left = st->n;
@@ -374,8 +392,13 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 	own->pos += n;
 	own->last_ns = st.now;
 	c->last_dir = dir + 1;
-	if (!c->proto && !(c->flags & CONN_FROM_START) && !turned)
+	st.hidden = p->hidden;
+	if (!c->proto && !(c->flags & CONN_FROM_START) && !turned) {
+		/* the message that could not be read goes on */
+		if (c->unseen)
+			count_unread(&st, n);
 		return 0;
+	}
 	w = st.w = walk_get();
 	if (!w)
 		return 0;
@@ -383,7 +406,11 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 	__builtin_memcpy(w->other, other->proto_state, sizeof(w->other));
 	w->dir = dir;
 	w->req_dir = c->req_dir;
-	w->pay.found = 0;
+	w->pay.found = !!p->hidden;
+	w->pay.ok = 0;
+	w->pay.socket = (__u64)sk->sk_socket;
+	if (p->missed && c->proto)
+		step_over(&st, p->missed);
 	if (!c->proto && classify(sk, &st))
 		return 0;
 	/* with no room for it, the bytes are walked all the same: the state stays right and what is lost is counted */

@@ -39,7 +39,7 @@ static const struct exporter_ops *const exporter_list[] = {
 };
 #define N_EXPORTERS ARRAY_SIZE(exporter_list)
 
-#define POLL_BUSY_MS 4
+#define POLL_BUSY_MS 20
 #define POLL_IDLE_MS 64
 #define CAPTURE_NICE -15
 #define AUTOGROUP_NICE -10

@@ -190,7 +190,7 @@ static void conn_forget_proto(struct flow_table *t, struct conn *c)
 	if (!c->state)
 		return;
 	c->proto->done(c->state, &c->flow, &t->sink);
-	proto_free(&t->budget, c->state, c->proto->state_size);
+	free(c->state);
 	c->state = NULL;
 }
 
@@ -317,10 +317,10 @@ static int conn_start_proto(struct conn *c, uint8_t proto)
 	if (proto >= PROTO_MAX || !proto_table[proto])
 		return -EPROTO;
 	c->proto = proto_table[proto];
-	c->state = proto_resize(c->flow.budget, NULL, 0, c->proto->state_size);
+	/* as many as the table of connections allows, so not from the decoders' budget */
+	c->state = calloc(1, c->proto->state_size);
 	if (!c->state)
 		return -ENOMEM;
-	memset(c->state, 0, c->proto->state_size);
 	return c->proto->init(c->state);
 }
 
@@ -410,7 +410,7 @@ static void on_conn_end(struct flow_table *t, const struct ev_end *e)
 		return;
 	c->flow.gap = e->h.flags & DATA_GAP;
 	for (int dir = 0; dir < 2 && c->state && !err; dir++)
-		err = !c->seen[dir] ? 0 : conn_hole(t, c, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
+		err = conn_hole(t, c, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
 	if (c->state && !err)
 		err = c->proto->end(c->state, &c->flow, end_of(e), e->h.ts, &t->sink);
 	if (err)

@@ -43,7 +43,7 @@ int iter_conns(struct bpf_iter__bpf_sk_storage_map *ctx)
 	struct sock *sk = ctx->sk;
 
 	if (c && sk && unix_closed(sk)) {
-		conn_end(c, END_LOCAL_CLOSE | END_CLOSED, 0);
+		unix_end(c);
 		return 0;
 	}
 

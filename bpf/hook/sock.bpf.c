@@ -3,30 +3,8 @@
  * Rung 1: the socket layer's own tracepoints (kernel 6.3: "net: sock: add tracepoint for send recv length"). They fire for
  * sockets only, whichever system call or kernel path moved the bytes, with the socket in hand.
  */
+#include "bpf/lib/tcp.h"
 #include "bpf/lib/unix.h"
-
-/*
- * The socket's own sequence numbers tell what passed unseen. Returns where the stream stands.
- */
-static __always_inline __u32 see_gap(struct tcp_sock *tp, struct sonde_conn *c, __u32 dir, __u32 n)
-{
-	__u32 seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
-	struct sonde_half *h = &c->half[dir & 1];
-	__u32 missed = seq - h->tcp_seq - n;
-
-	/* one may be urgent data; more than half the space: another thread was faster, not a gap */
-	if (h->tcp_seq && missed > 1 && missed < (1U << 31)) {
-		if (c->held.len && c->held_dir == dir)
-			conn_release(c, h->pos, h->last_ns);
-		h->pos += missed;
-		/* when they passed is not known either */
-		c->unseen = 1;
-		c->gap = 1;
-		stat_add(STAT_SPLICED_BYTES, missed);
-		proc_flag(c->tgid, PROC_SPLICED);
-	}
-	return seq;
-}
 
 /* Whether a connection that we meet in the middle has in truth only now begun. */
 static __always_inline bool is_fresh(struct sock *sk, __u32 dir, __u32 n)
@@ -85,12 +63,32 @@ static __always_inline void unix_peer_closed(struct sock *sk)
 		return;
 	c = conn_of(peer);
 	if (c)
-		conn_end(c, END_LOCAL_CLOSE | END_CLOSED, 0);
+		unix_end(c);
 }
 
-static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
+/* On sends the tracepoint has no flags. */
+static __always_inline bool sends_urgent(void)
 {
-	struct passed p = { .dir = dir, .n = ret, .wait_ns = ~0ULL };
+	struct syscall_regs r;
+
+	syscall_regs_get(bpf_get_current_task_btf(), &r);
+	switch (r.nr) {
+	case NR_sendto: case NR_sendmmsg: return r.arg3 & MSG_OOB;
+	case NR_sendmsg: return r.arg2 & MSG_OOB;
+	}
+	return false;
+}
+
+/* Has the program read all there is, or is this only a read of no bytes? */
+static __always_inline bool at_end(struct sock *sk)
+{
+	return sk->sk_shutdown & RCV_SHUTDOWN && !sk->sk_receive_queue.qlen;
+}
+
+/* hidden: see struct passed */
+static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir, __u32 hidden)
+{
+	struct passed p = { .dir = dir, .n = ret, .wait_ns = ~0ULL, .hidden = hidden };
 	struct tcp_sock *tp;
 	struct sonde_conn *c;
 	__u32 tgid, seq = 0;
@@ -101,13 +99,15 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	if (c && c->ignored)
 		return 0;
 	if (!ret) {
-		/* a read of no bytes ends nothing */
-		if (sk->__sk_common.skc_family != AF_UNIX && !(sk->sk_shutdown & RCV_SHUTDOWN))
+		if (dir != DIR_RECV || !at_end(sk))
 			return 0;
+		tp = bpf_skc_to_tcp_sock(sk);
+		if (tp && c && c->announced)
+			see_gap(tp, c, DIR_RECV, 0);
 		/* the peer's end was read; on a unix socket the only sign of it */
-		if (c && dir == DIR_RECV && c->announced)
+		if (c && c->announced)
 			conn_peer_fin(c);
-		if (dir == DIR_RECV && sk->__sk_common.skc_family == AF_UNIX)
+		if (sk->__sk_common.skc_family == AF_UNIX)
 			unix_peer_closed(sk);
 		return 0;
 	}
@@ -127,8 +127,15 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 		return 0;
 	p.now = bpf_ktime_get_ns();
 	tp = bpf_skc_to_tcp_sock(sk);
-	if (tp)
-		seq = see_gap(tp, c, dir, ret);
+	/* no part of the stream; where it is more than one byte, the rest will be seen as a gap */
+	if (dir == DIR_SEND && (tp && settings.has_send_start ? c->urgent : sends_urgent())) {
+		c->urgent = 0;
+		return 0;
+	}
+	if (tp) {
+		p.missed = see_gap(tp, c, dir, ret);
+		seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
+	}
 	if (dir == DIR_RECV) {
 		p.start_ns = p.now;
 		if (c->ready_ns && c->ready_ns != ~0ULL && p.now > c->ready_ns)
@@ -146,21 +153,12 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir)
 	return 0;
 }
 
-/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older. The sequence numbers will show the gap. */
-static __always_inline void thrown_away(struct sock *sk)
-{
-	struct sonde_conn *c = conn_of(sk);
-
-	if (c)
-		c->ready_ns = ~0ULL;
-}
-
 SEC("?tp_btf/sock_send_length")
 int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 {
 	__u64 t = run_begin(RUN_SOCK_SEND);
 
-	moved(sk, ret, flags, DIR_SEND);
+	moved(sk, ret, flags, DIR_SEND, 0);
 	run_end(RUN_SOCK_SEND, t);
 	return 0;
 }
@@ -170,10 +168,8 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 {
 	__u64 t = run_begin(RUN_SOCK_RECV);
 
-	if (!(flags & MSG_TRUNC) || sk->__sk_common.skc_family == AF_UNIX)
-		moved(sk, ret, flags, DIR_RECV);
-	else
-		thrown_away(sk);
+	/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older */
+	moved(sk, ret, flags, DIR_RECV, flags & MSG_TRUNC && sk->__sk_common.skc_family != AF_UNIX ? STAT_UNREADABLE_BYTES : 0);
 	run_end(RUN_SOCK_RECV, t);
 	return 0;
 }
@@ -212,13 +208,13 @@ int BPF_PROG(sock_spliced, struct sock *sk)
 		return 0;
 	n = tp->copied_seq - c->half[DIR_RECV].tcp_seq;
 	if (n && n < (1U << 31))
-		moved(sk, n, 0, DIR_RECV);
+		moved(sk, n, 0, DIR_RECV, STAT_SPLICED_BYTES);
 	return 0;
 }
 
 /* When a send begins: sock_send_length fires at its end, behind the answer if the peer is quick. */
 SEC("?tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(sock_send_start, struct sock *sk)
+int BPF_PROG(sock_send_start, struct sock *sk, struct msghdr *msg)
 {
 	__u64 t = run_begin(RUN_SEND_START);
 	struct sonde_conn *c = conn_of(sk);
@@ -226,6 +222,8 @@ int BPF_PROG(sock_send_start, struct sock *sk)
 	/* a held record's message has begun before */
 	if (c && !c->send_ns && !c->ignored && !c->held.len)
 		c->send_ns = bpf_ktime_get_ns();
+	if (c && msg->msg_flags & MSG_OOB)
+		c->urgent = 1;
 	run_end(RUN_SEND_START, t);
 	return 0;
 }

@@ -4,7 +4,7 @@
  * children (BPF_F_CLONE), so that an accepted connection is known, and the arrival of its
  * first bytes stamped, before the program accepts it.
  */
-#include "bpf/lib/conn.h"
+#include "bpf/lib/tcp.h"
 
 static __always_inline bool is_subflow(const struct sock *sk)
 {
@@ -36,6 +36,17 @@ static __always_inline void opened(struct sock *sk, __u16 flags)
 	}
 }
 
+/* What leaves the socket unseen before the first hook is a gap, too. */
+static __always_inline void watch_from_here(struct sock *sk, struct sonde_conn *c)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	if (!tp)
+		return;
+	c->half[DIR_RECV].tcp_seq = tp->copied_seq;
+	c->half[DIR_SEND].tcp_seq = tp->write_seq;
+}
+
 /* May run in softirq context: `current` is anybody. */
 static __always_inline void established(struct sock *sk, struct sonde_conn *c)
 {
@@ -58,6 +69,7 @@ static __always_inline void established(struct sock *sk, struct sonde_conn *c)
 		c->ignored = 1;
 		return;
 	}
+	watch_from_here(sk, c);
 	conn_announce(sk, c, connect_ns);
 }
 
@@ -106,6 +118,17 @@ static __always_inline bool all_read(struct sock *sk, const struct sonde_conn *c
 	return tp->rcv_nxt - seen <= 1;
 }
 
+/* The program closes it, so none of its calls is under way: what went unseen since the last hook? */
+static __always_inline void see_last_gaps(struct sock *sk, struct sonde_conn *c)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+	if (!tp)
+		return;
+	see_gap(tp, c, DIR_RECV, 0);
+	see_gap(tp, c, DIR_SEND, 0);
+}
+
 static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int state)
 {
 	bool closed = (sk->sk_shutdown & SHUTDOWN_MASK) == SHUTDOWN_MASK;
@@ -118,11 +141,15 @@ static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int s
 			conn_peer_fin(c);
 		break;
 	case TCP_LAST_ACK:
+		if (closed)
+			see_last_gaps(sk, c);
 		if (all_read(sk, c))
 			conn_peer_fin(c);
 		conn_end(c, closed ? END_LOCAL_CLOSE | END_CLOSED : END_LOCAL_FIN, 0);
 		break;
 	case TCP_FIN_WAIT1:
+		if (closed)
+			see_last_gaps(sk, c);
 		conn_end(c, closed ? END_LOCAL_CLOSE | END_CLOSED : END_LOCAL_FIN, 0);
 		break;
 	case TCP_CLOSE:
@@ -138,7 +165,8 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 	__u64 t = run_begin(RUN_SET_STATE);
 	struct sonde_conn *c;
 
-	if (!sock_is_stream(sk) || is_subflow(sk))
+	/* a listening subflow of MPTCP: its children may turn out to be plain TCP */
+	if (!sock_is_stream(sk) || (newstate != TCP_LISTEN && is_subflow(sk)))
 		return 0;
 	if (newstate == TCP_SYN_SENT) {
 		opened(sk, CONN_CLIENT | CONN_FROM_START);

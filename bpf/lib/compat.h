@@ -60,7 +60,8 @@ static __always_inline bool task_is_compat(struct task_struct *task)
 
 struct syscall_regs {
 	long nr;
-	__u64 arg1, arg2;
+	__u64 fd;
+	__u64 arg1, arg2, arg3;
 };
 
 /* The registers of the system call that the current task is in: its user frame, valid inside the call. */
@@ -69,10 +70,28 @@ static __always_inline void syscall_regs_get(struct task_struct *task, struct sy
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
 
 	ret->nr = regs->orig_ax;
+	ret->fd = regs->di;
 	ret->arg1 = regs->si;
 	ret->arg2 = regs->dx;
+	ret->arg3 = regs->r10;
 }
 #endif
+
+/* include/linux/sched.h */
+#define PF_IO_WORKER 0x00000010
+#define PF_KTHREAD 0x00200000
+
+/* What stands behind one of the task's file descriptors: a socket's file leads to its struct socket. */
+static __always_inline __u64 task_file_data(struct task_struct *task, __u64 fd)
+{
+	struct files_struct *files = BPF_CORE_READ(task, files);
+	struct fdtable *t = BPF_CORE_READ(files, fdt);
+	struct file **at = BPF_CORE_READ(t, fd), *file = NULL;
+
+	if (fd >= BPF_CORE_READ(t, max_fds) || bpf_probe_read_kernel(&file, sizeof(file), at + fd) || !file)
+		return 0;
+	return (__u64)BPF_CORE_READ(file, private_data);
+}
 
 /*
  * cgroup v1's subsystems and the unified hierarchy alike: the kernfs id of a task's cgroup is compared

@@ -33,6 +33,8 @@ struct passed {
 	__u64 now;
 	__u64 start_ns; /* when the first of them did; 0: not known */
 	__u64 wait_ns;	/* ~0: not known */
+	__u32 missed;	/* so many passed unseen before them */
+	__u32 hidden;	/* they are not in the program's memory: 0, or the counter of such bytes (enum sonde_stat) */
 };
 
 /* classify.bpf.c: the task's verdict is known. */

@@ -23,11 +23,17 @@ static __always_inline int payload_find(struct payload *p)
 	struct user_msghdr hdr;
 	struct syscall_regs r;
 
-	__builtin_memset(p, 0, sizeof(*p));
+	p->iovs = 0;
+	p->first = 0;
+	p->first_off = 0;
 	p->found = 1;
-	if (task->flags & 0x00200000 /* PF_KTHREAD */ || task_is_compat(task))
+	p->ok = 0;
+	if (task->flags & (PF_KTHREAD | PF_IO_WORKER) || task_is_compat(task))
 		return PAYLOAD_NONE;
 	syscall_regs_get(task, &r);
+	/* io_uring may do its work inside any system call of the program */
+	if (task->io_uring && task_file_data(task, r.fd) != p->socket)
+		return PAYLOAD_NONE;
 	switch (r.nr) {
 	case NR_read:
 	case NR_write:

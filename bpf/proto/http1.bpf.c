@@ -639,7 +639,8 @@ static __always_inline __u32 walk_head(struct walk *w)
 			w->emit = w->cap < 16 ? w->cap : 16;
 			w->leave = 1;
 		}
-		/* else not where a message begins: joined late, or a body that was not announced */
+		/* else not where a message begins: joined late, or a body that was not announced. User space must know that it passed */
+		w->done = 1;
 		return w->left;
 	}
 	s = scan(w, d->partial ? d->line : L_OTHER, d->remaining, false);
@@ -865,7 +866,14 @@ PROTO_ENTRY(http1_skip)
 /* Framing that passed unread: from here on only a message's start is certain. Known lengths were skipped before. */
 static __always_inline __u32 do_http1_gap(struct walk *w)
 {
-	head_reset(&own(w)->d);
+	struct h1 *h = own(w);
+
+	head_reset(&h->d);
+	/* nor is it known how many messages these were: none is outstanding */
+	h->count = other(w)->count;
+	h->no_body = 0;
+	h->connect = 0;
+	h->uncertain = 1;
 	return 0;
 }
 PROTO_ENTRY(http1_gap)

@@ -50,6 +50,7 @@ struct payload {
 	/* an event is walked forwards: where the last copy began */
 	__u32 first;	 /* index into the vector */
 	__u32 first_off; /* of its first byte in the message */
+	__u64 socket;	 /* whose bytes they are: a struct socket's address */
 };
 
 struct walk {

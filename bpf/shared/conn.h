@@ -57,5 +57,6 @@ struct sonde_conn {
 	__u8 peer_fin;	  /* EV_END with END_PEER_FIN was sent */
 	__u8 gap;	  /* a record of this connection was lost since the last one */
 	__u8 unseen;	  /* bytes passed that could not be read */
-	__u8 pad[2];
+	__u8 urgent;	  /* the send call under way is of urgent data */
+	__u8 pad;
 };

@@ -29,7 +29,7 @@
 static void message_end(struct cx *x, struct stream *s)
 {
 	if (s == requests(x->h))
-		h1_request_done(x->h, s);
+		h1_request_done(x, s);
 	else
 		h1_answer_done(x, s, x->in->end_ns);
 }
@@ -148,6 +148,7 @@ static void cut_message(struct cx *x, struct stream *s)
 
 	if (none && s == requests(x->h)) {
 		/* its body was refused and did not come */
+		h1_lose_over(x);
 		x->h->sending = NULL;
 		s->refusable = false;
 		h1_search(x->h, s);
@@ -287,6 +288,7 @@ static void give_up(struct cx *x)
 {
 	struct h1 *h = x->h;
 
+	h1_tell_over(x);
 	while (h->first)
 		h1_lose_first(x, CALL_LOSS_LEFT);
 	memset(h->unproved, 0, sizeof(h->unproved));
@@ -442,6 +444,10 @@ static void end_answers(struct cx *x, enum flow_end how, uint64_t ns)
 	if (h->first && h->first->status && !a->orphan && a->mode == M_CLOSE && ends_in_order(h, how))
 		h1_answer_done(x, a, how == FLOW_END_UNKNOWN ? TIME_UNKNOWN : a->last_ns);
 	while (h->first) {
+		if (h->first->odd && !h->confirmed) {
+			h1_drop_first(x);
+			continue;
+		}
 		/* an answer whose chunk framing could not be read may have been complete */
 		if (h->answers_gap || (x->flow->gap && h->first->status && !a->orphan && a->mode == M_NOTE))
 			h1_lose_first(x, CALL_LOSS_HOLE);
@@ -476,6 +482,10 @@ static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t
 		end_unknown(&x);
 	else
 		h->s[0].gap = h->s[1].gap = false; /* what is missing at the end was told */
+	if (flow->gap)
+		h1_lose_over(&x);
+	else
+		h1_tell_over(&x);
 	if (h->req_dir != DIR_UNKNOWN && ends[!h->req_dir])
 		end_answers(&x, how, ns);
 	if (h->req_dir != DIR_UNKNOWN ? ends[!h->req_dir] : ends[0] && ends[1])

@@ -204,6 +204,7 @@ struct req *http1_req_new(struct proto_budget *budget, const struct http1_head *
 		.is_connect = head->is_connect,
 		.upgrade = head->upgrade,
 		.expect = head->expect_continue,
+		.odd = !head->registered,
 	};
 	keep_strings(r, head, path, host);
 	return r;

@@ -21,6 +21,7 @@ struct req {
 	uint8_t request_minor, answer_minor;
 	uint8_t scheme;
 	bool is_head, is_connect, upgrade, expect;
+	bool odd;  /* its method is not registered: only an answer proves that it is HTTP */
 	bool lost; /* counted as lost and dropped; holds its place in the order */
 	struct str method, original, path, query, host, user_agent;
 	struct trace_parent parent;

@@ -118,6 +118,7 @@ static ssize_t method(const uint8_t *p, size_t n, bool any_method, struct http1_
 	if (id < 0 && (!any_method || (len == 3 && !memcmp(p, "PRI", 3))))
 		return -EPROTO;
 	h->method = (struct str){(const char *)p, len};
+	h->registered = id >= 0;
 	h->known = id >= 0 && id < METHODS_KNOWN;
 	h->is_head = id == 2;
 	h->is_connect = id == 7;

@@ -21,6 +21,7 @@ struct http1_head {
 	uint8_t minor; /* HTTP/1.minor */
 
 	struct str method; /* as it was sent */
+	bool registered;   /* in IANA's registry of methods */
 	bool known;	   /* one of the conventions' methods; else reported as _OTHER */
 	bool is_head, is_connect;
 	struct str target;

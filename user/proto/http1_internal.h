@@ -61,7 +61,9 @@ struct h1 {
 	struct proto_budget *budget;
 	struct stream s[2]; /* by enum flow_dir */
 	struct req *first, *last;
-	struct req *sending; /* the request whose body is under way; NULL: none, or its call is over */
+	struct req *sending; /* the request whose body is under way; NULL: none, or it is answered */
+	struct req *over;    /* its answer has ended, its own body has not: told when that has; not in the queue */
+	uint64_t over_ns, over_bytes; /* of that answer */
 	uint8_t *park;	     /* struct parked + bytes, repeated */
 	uint32_t park_len, park_cap;
 	uint32_t outstanding, held;
@@ -136,6 +138,10 @@ void h1_queue_push(struct h1 *h, struct req *r);
 void h1_begin_call(struct cx *x, struct req *r);
 /* The first in the queue is over; `error`: how the connection ended before its answer did. */
 void h1_end_first(struct cx *x, uint64_t end_ns, struct str error);
+void h1_first_answered(struct cx *x, uint64_t end_ns);
+void h1_tell_over(struct cx *x);
+void h1_lose_over(struct cx *x);
+void h1_drop_first(struct cx *x);
 void h1_lose_call(struct cx *x, struct req *r, enum call_loss why);
 void h1_lose_first(struct cx *x, enum call_loss why);
 void h1_lose_head(struct cx *x, struct stream *s, enum call_loss why);
@@ -152,7 +158,7 @@ void h1_search(const struct h1 *h, struct stream *s);
 
 void h1_request_begins(struct cx *x, struct stream *s);
 void h1_request_head(struct cx *x, struct stream *s, const struct http1_head *head);
-void h1_request_done(struct h1 *h, struct stream *s);
+void h1_request_done(struct cx *x, struct stream *s);
 void h1_answer_head(struct cx *x, struct stream *s, const struct http1_head *head);
 void h1_answer_done(struct cx *x, struct stream *s, uint64_t end_ns);
 void h1_in_step(struct h1 *h);

@@ -100,8 +100,11 @@ static void push_request(struct cx *x, struct stream *s, const struct http1_head
 	s->ticket = false;
 }
 
-void h1_request_done(struct h1 *h, struct stream *s)
+void h1_request_done(struct cx *x, struct stream *s)
 {
+	struct h1 *h = x->h;
+
+	h1_tell_over(x);
 	if (h->sending)
 		h->sending->request_bytes = s->body;
 	h->sending = NULL;
@@ -114,6 +117,7 @@ void h1_request_head(struct cx *x, struct stream *s, const struct http1_head *he
 	bool readable = !head->te_other && (head->chunked || !head->bad_length);
 	struct h1 *h = x->h;
 
+	h1_lose_over(x);
 	h->sending = NULL;
 	s->expect = head->expect_continue;
 	s->refusable = false;
@@ -142,7 +146,7 @@ void h1_request_head(struct cx *x, struct stream *s, const struct http1_head *he
 		s->mode = M_BODY;
 		s->remaining = head->length;
 	} else {
-		h1_request_done(h, s);
+		h1_request_done(x, s);
 	}
 }
 
@@ -162,7 +166,7 @@ void h1_answer_done(struct cx *x, struct stream *s, uint64_t end_ns)
 	if (!h->first)
 		return;
 	switched = h->first->status == 101 || (h->first->is_connect && h->first->status / 100 == 2);
-	h1_end_first(x, end_ns, (struct str){0});
+	h1_first_answered(x, end_ns);
 	h->synced = !h->unsure;
 	h->leave |= switched;
 	if (!h->first && !switched)

@@ -66,7 +66,7 @@ void h1_tell_losses(struct cx *x)
 	}
 }
 
-static void pop(struct h1 *h)
+static struct req *take_first(struct h1 *h)
 {
 	struct req *r = h->first;
 
@@ -77,6 +77,13 @@ static void pop(struct h1 *h)
 		h->sending = NULL;
 	h->outstanding--;
 	h->held -= r->size;
+	return r;
+}
+
+static void pop(struct h1 *h)
+{
+	struct req *r = take_first(h);
+
 	proto_free(h->budget, r, r->size);
 }
 
@@ -92,6 +99,14 @@ void h1_lose_call(struct cx *x, struct req *r, enum call_loss why)
 void h1_lose_first(struct cx *x, enum call_loss why)
 {
 	h1_lose_call(x, x->h->first, why);
+	pop(x->h);
+}
+
+/* It was no request. */
+void h1_drop_first(struct cx *x)
+{
+	if (!x->h->first->lost)
+		drop_call(x, x->h->first);
 	pop(x->h);
 }
 
@@ -114,6 +129,47 @@ void h1_end_first(struct cx *x, uint64_t end_ns, struct str error)
 	else if (!h->first->lost)
 		end_call(x, h->first, end_ns, error);
 	pop(h);
+}
+
+/* The first in the queue is answered. If its own body is still under way, that decides how large it is. */
+void h1_first_answered(struct cx *x, uint64_t end_ns)
+{
+	struct h1 *h = x->h;
+
+	if (h->sending != h->first || h->first->lost || requests(h)->refusable || requests(h)->gap || requests(h)->ended) {
+		h1_end_first(x, end_ns, (struct str){0});
+		return;
+	}
+	h->over_ns = end_ns;
+	h->over_bytes = answers(h)->body;
+	h->over = take_first(h);
+}
+
+/* Its body is over, or nothing more of it will come. */
+void h1_tell_over(struct cx *x)
+{
+	struct http1_calls k = calls_of(x);
+	struct h1 *h = x->h;
+	struct req *r = h->over;
+
+	if (!r)
+		return;
+	h->over = NULL;
+	r->request_bytes = requests(h)->body;
+	http1_call_end(&k, r, h->over_ns, h->over_bytes, (struct str){0});
+	proto_free(h->budget, r, r->size);
+}
+
+/* How much of its body passed is not known. */
+void h1_lose_over(struct cx *x)
+{
+	struct req *r = x->h->over;
+
+	if (!r)
+		return;
+	x->h->over = NULL;
+	h1_lose_call(x, r, CALL_LOSS_HOLE);
+	proto_free(x->h->budget, r, r->size);
 }
 
 void h1_queue_push(struct h1 *h, struct req *r)
@@ -169,6 +225,7 @@ void h1_lose_request(struct cx *x, struct stream *s)
 		h1_lose_head(x, s, CALL_LOSS_HOLE);
 	else if (s->mode != M_HEAD && h->sending)
 		h1_lose_call(x, h->sending, CALL_LOSS_HOLE);
+	h1_lose_over(x);
 	h->sending = NULL;
 	s->refusable = false;
 	h1_search(h, s);

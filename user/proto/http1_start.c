@@ -55,7 +55,7 @@ static ssize_t first_line(struct cx *x, struct stream *s, const uint8_t *p, size
 		return r;
 	}
 	if (s == requests(h))
-		return http1_request_line(p, n, h->confirmed && s->tentative == T_NONE, ret);
+		return http1_request_line(p, n, (h->confirmed || x->flow->from_start) && s->tentative == T_NONE, ret);
 	return http1_status_line(p, n, ret);
 }
 

@@ -21,7 +21,7 @@ struct user_msghdr {
 	__u64 msg_iovlen;
 };
 struct pt_regs {
-	__u64 orig_ax, si, dx;
+	__u64 orig_ax, di, si, dx, r10;
 };
 struct cgroup {
 	int level;
@@ -33,12 +33,24 @@ struct css_set {
 	struct cgroup_subsys_state *subsys[16];
 	struct cgroup *dfl_cgrp;
 };
+struct file {
+	void *private_data;
+};
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
 struct task_struct {
 	unsigned int flags;
 	struct {
 		unsigned long status;
 	} thread_info;
 	struct css_set *cgroups;
+	void *io_uring;
+	struct files_struct *files;
 };
 struct ns_common {
 	unsigned int inum;
@@ -60,6 +72,7 @@ struct sock {
 	__u16 sk_protocol, sk_type;
 	__u8 sk_kern_sock : 1;
 	void *sk_bpf_storage;
+	void *sk_socket;
 };
 struct unix_address {
 	int len;
