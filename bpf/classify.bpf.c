@@ -222,7 +222,7 @@ static int step(__u32 i, struct step *st)
 		w->done = 0;
 	}
 	st->mark |= w->done;
-	if (w->emit && w->hold && !c->held.len && w->emit <= CONN_HELD_MAX)
+	if (w->emit && w->hold && !c->held.len && !c->ended && w->emit <= CONN_HELD_MAX)
 		hold(st);
 	else if (w->emit)
 		send_piece(st, w->emit);

@@ -465,6 +465,7 @@ static int loop(struct daemon *d)
 				serve_snapshot(d);
 		}
 		now = clock_mono_ns();
+		flow_settle(d->flow, now);
 		if (now >= d->next_tick)
 			tick(d, now);
 		look_after_child(d, now);
@@ -472,6 +473,7 @@ static int loop(struct daemon *d)
 	}
 	/* what is in the ring was seen before we were told to stop */
 	capture_consume(d->capture);
+	flow_settle(d->flow, UINT64_MAX);
 	return 0;
 }
 

@@ -29,6 +29,8 @@ struct conn {
 	uint16_t flags; /* enum sonde_conn_flags */
 	bool seen[2];	/* a record of this direction came, or its beginning is known */
 	bool unknown;	/* bytes are ignored from here on */
+	struct ev_end *sudden; /* ends when this is settled; in flow_table.sudden */
+	struct conn *next_sudden;
 	bool live;	/* mark of the sweep; a new connection is */
 	uint32_t tick;	/* of the last record */
 };
@@ -37,6 +39,7 @@ struct flow_table {
 	struct flow_rooms r;
 	struct call_sink sink;
 	struct hmap conns;
+	struct conn *sudden; /* connections that were reset a moment ago */
 	struct conn *last; /* that was looked up */
 	struct proto_budget budget;
 	uint16_t heads; /* of the record that is worked on */
@@ -221,6 +224,13 @@ static bool is_tcp_end(const struct conn *c)
 
 static void conn_remove(struct flow_table *t, struct conn *c)
 {
+	struct conn **at = &t->sudden;
+
+	while (c->sudden && *at && *at != c)
+		at = &(*at)->next_sudden;
+	if (c->sudden && *at)
+		*at = c->next_sudden;
+	free(c->sudden);
 	conn_forget_proto(t, c);
 	if (c->owner && is_tcp_end(c))
 		tcp_count(t, c, &tcp_active, -1);
@@ -401,22 +411,71 @@ static enum flow_end end_of(const struct ev_end *e)
 	return FLOW_END_UNKNOWN;
 }
 
-static void on_conn_end(struct flow_table *t, const struct ev_end *e)
+/*
+ * A reset may be worked off inside the system call that reads the last bytes, or writes them: the kernel tells it before
+ * these. So the end waits for a moment.
+ */
+#define SETTLE_NS (5 * NSEC_PER_MSEC)
+
+static bool is_sudden(const struct ev_end *e)
 {
-	struct conn *c = conn_find(t, e->conn);
+	int how = e->how & ~END_CLOSED;
+
+	return e->how & END_CLOSED && (how == END_PEER_RESET || how == END_TIMEOUT);
+}
+
+static void conn_end(struct flow_table *t, struct conn *c, const struct ev_end *e)
+{
 	int err = 0;
 
-	if (!c)
-		return;
 	c->flow.gap = e->h.flags & DATA_GAP;
-	for (int dir = 0; dir < 2 && c->state && !err; dir++)
-		err = conn_hole(t, c, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
+	for (int dir = 0; dir < 2 && c->state && !err; dir++) {
+		uint64_t pos = is_sudden(e) ? MAX(e->pos[dir], c->pos[dir]) : e->pos[dir];
+
+		err = conn_hole(t, c, dir, pos, e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
+	}
 	if (c->state && !err)
 		err = c->proto->end(c->state, &c->flow, end_of(e), e->h.ts, &t->sink);
 	if (err)
 		conn_unknown(t, c);
 	if (e->how & END_CLOSED)
 		conn_remove(t, c);
+}
+
+static void on_conn_end(struct flow_table *t, const struct ev_end *e)
+{
+	struct conn *c = conn_find(t, e->conn);
+
+	if (!c || c->sudden)
+		return;
+	if (is_sudden(e) && c->state)
+		c->sudden = malloc(sizeof(*e));
+	if (!c->sudden) {
+		conn_end(t, c, e);
+		return;
+	}
+	*c->sudden = *e;
+	c->next_sudden = t->sudden;
+	t->sudden = c;
+}
+
+void flow_settle(struct flow_table *t, uint64_t now_ns)
+{
+	struct conn *c = t->sudden, *next;
+
+	for (t->sudden = NULL; c; c = next) {
+		_free_ struct ev_end *e = c->sudden;
+
+		next = c->next_sudden;
+		if (e->h.ts + SETTLE_NS > now_ns) {
+			TAKE_PTR(e);
+			c->next_sudden = t->sudden;
+			t->sudden = c;
+			continue;
+		}
+		c->sudden = NULL;
+		conn_end(t, c, e);
+	}
 }
 
 static void on_connect_failed(struct flow_table *t, const struct ev_tcp_fail *e)

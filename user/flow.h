@@ -35,6 +35,8 @@ void flow_table_set_capture(struct flow_table *t, struct capture *c);
 int flow_on_data(void *table, void *data, size_t size);
 int flow_on_control(void *table, void *data, size_t size);
 
+/* After each reading of the rings: what waits for records that might still come. */
+void flow_settle(struct flow_table *t, uint64_t now_ns);
 /* Once a second: ends of connections that nobody told us. */
 void flow_tick(struct flow_table *t, uint64_t now_ns);
 /* Every process in /proc is judged and its verdict told to the kernel; after attach and after a reload. */

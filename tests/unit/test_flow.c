@@ -220,9 +220,10 @@ static struct ev_end end_rec(uint64_t id, uint64_t pos_in, uint64_t pos_out, uin
 /* After so many requests and answers. */
 static void finish(struct world *w, uint64_t id, uint32_t requests, uint32_t answers)
 {
-	struct ev_end e = end_rec(id, requests * GET_LEN, answers * OK_LEN, END_PEER_RESET | END_CLOSED);
+	struct ev_end e = end_rec(id, requests * GET_LEN, answers * OK_LEN, END_LOCAL_CLOSE | END_CLOSED);
 
 	deliver(w, flow_on_data, &e, sizeof(e));
+	flow_settle(w->t, UINT64_MAX);
 }
 
 static void nothing_is_left(struct world *w)
@@ -520,7 +521,7 @@ static void test_far(void **state)
 	expect(&w, 2, 1, 2);
 	/* an end out there is still an end: whether the answer came is not known, that it was not seen is */
 	r.e.after = 0;
-	struct ev_end e = end_rec(1, FAR, UINT64_MAX, END_PEER_RESET | END_CLOSED);
+	struct ev_end e = end_rec(1, FAR, UINT64_MAX, END_LOCAL_CLOSE | END_CLOSED);
 	deliver(&w, flow_on_data, &e, sizeof(e));
 	expect(&w, 3, 1, 4);
 	assert_int_equal(w.failed, 1);
@@ -653,6 +654,35 @@ static void test_memory_full(void **state)
 	world_done(&w);
 }
 
+/* A reset that is told before the bytes of the system call in which it was noticed. */
+static void test_reset_before_bytes(void **state)
+{
+	struct ev_end e = end_rec(1, GET_LEN, 0, END_PEER_RESET | END_CLOSED);
+	struct world w;
+
+	world_init(&w, NULL);
+	announce(&w, 1);
+	ask(&w, 1, 0);
+	deliver(&w, flow_on_data, &e, sizeof(e));
+	flow_settle(w.t, e.h.ts);
+	expect(&w, 0, 0, 0);
+	answer(&w, 1, 0);
+	expect(&w, 1, 0, 0);
+	flow_settle(w.t, UINT64_MAX);
+	expect(&w, 1, 0, 0);
+
+	/* and one that comes with nothing behind it */
+	announce(&w, 2);
+	ask(&w, 2, 0);
+	e = end_rec(2, GET_LEN, 0, END_PEER_RESET | END_CLOSED);
+	deliver(&w, flow_on_data, &e, sizeof(e));
+	expect(&w, 1, 0, 0);
+	flow_settle(w.t, UINT64_MAX);
+	expect(&w, 2, 0, 0);
+	nothing_is_left(&w);
+	world_done(&w);
+}
+
 static uint64_t rng = 88172645463325252ULL;
 
 static uint32_t rnd(uint32_t n)
@@ -756,7 +786,7 @@ int main(void)
 		cmocka_unit_test(test_no_protocol),
 		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_table_full),
-		cmocka_unit_test(test_memory_full),
+		cmocka_unit_test(test_memory_full), cmocka_unit_test(test_reset_before_bytes),
 		cmocka_unit_test(test_chance),
 	};
 

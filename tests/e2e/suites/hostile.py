@@ -28,7 +28,7 @@ HEADERS = ["User-Agent: " + ESC, "Host: ev\"il\\n", "Host: \xff\xfe", "X-A: \x01
 ODD = ["GET /%s HTTP/1.1" % ESC, "GET /a\x00b HTTP/1.1", "GET /a\tb HTTP/1.1", "G\"T / HTTP/1.1", "GET\x1b / HTTP/1.1", "GET  /two-spaces HTTP/1.1",
        "GET /a b HTTP/1.1", "GET / HTTP/1.1\x1b[2J", "GET / HTTP/1.2", "GET / HTTP/2.0", "GET / http/1.1", "GET / HTTX/1.1", "GET /", "get / HTTP/1.1",
        " GET / HTTP/1.1", "GET\t/ HTTP/1.1", "GET / HTTP/1.10", "GET / HTTP/01.1", "GET noslash HTTP/1.1"]
-# A method that nobody knows: no call as the first of its connection, one where HTTP was spoken before.
+# A method that nobody knows: the answer proves that it is HTTP.
 BREW = "BREW /pot HTTP/1.1"
 
 
@@ -36,7 +36,8 @@ def heads():
     must = ["GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % t for t in TARGETS]
     must += ["GET /h HTTP/1.1\r\n%s\r\n\r\n" % h for h in HEADERS]
     large = ["GET /large HTTP/1.1\r\nHost: x\r\nX-Large: %s\r\n\r\n" % ("z" * 60000)]
-    return must, large, ["%s\r\nHost: x\r\n\r\n" % o for o in ODD + [BREW]]
+    must += ["%s\r\nHost: x\r\n\r\n" % BREW]
+    return must, large, ["%s\r\nHost: x\r\n\r\n" % o for o in ODD]
 
 
 def send(group, port, raws):
