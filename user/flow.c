@@ -343,6 +343,7 @@ static void conn_unknown(struct flow_table *t, struct conn *c)
 	if (refused)
 		t->stats.lost[CALL_LOSS_BUDGET] += t->heads;
 	c->unknown = !refused;
+	t->stats.conns_unknown += !refused;
 }
 
 static int conn_hole(struct flow_table *t, struct conn *c, int dir, uint64_t pos, uint64_t ns)

@@ -45,6 +45,7 @@ void flow_judge_all(struct flow_table *t);
 struct flow_stats {
 	size_t conns, conns_max, conns_unix;
 	uint64_t conns_refused;
+	uint64_t conns_unknown;			/* given up by their decoder: not its protocol, or not any longer */
 	size_t decode_bytes, decode_max;	/* memory of the decoders, all connections together */
 	uint64_t decode_refused;
 	uint64_t malformed;			/* records that made no sense */

@@ -48,6 +48,7 @@ static const struct {
 	{ "process_exit", FEAT_PROCESS_EVENTS, STAGE_PROCESS },
 	{ "process_cgroup", FEAT_CGROUP_MOVES, STAGE_PROCESS },
 	{ "tcp_set_state", FEAT_SET_STATE, STAGE_SOCKET },
+	{ "tcp_destroyed", FEAT_SET_STATE, STAGE_SOCKET },
 	{ "sock_data_ready", FEAT_DATA_READY, STAGE_SOCKET },
 	{ "sock_send_start", FEAT_SEND_START, STAGE_SOCKET },
 	{ "sock_spliced", FEAT_SPLICE, STAGE_SOCKET },

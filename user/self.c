@@ -135,6 +135,7 @@ static void update_rooms(const struct self_sources *s, uint64_t now)
 	metrics_get_stats(s->metrics, &m);
 	for (int i = 0; i < CALL_LOSS_MAX; i++)
 		set(s, &i_lost, "reason", reasons[i], NULL, NULL, f.lost[i], now);
+	set(s, &i_conns_unread, "reason", "given_up", NULL, NULL, f.conns_unknown, now);
 	set(s, &i_lost, "reason", "connection_table", NULL, NULL, f.lost_table, now);
 	set(s, &i_lost_records, "kind", "malformed", NULL, NULL, f.malformed, now);
 	set(s, &i_calls, NULL, NULL, NULL, NULL, f.calls, now);

@@ -93,16 +93,21 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir,
 	struct sonde_conn *c;
 	__u32 tgid, seq = 0;
 
-	if (ret < 0 || flags & (MSG_OOB | MSG_ERRQUEUE) || (dir == DIR_RECV && flags & MSG_PEEK) || !sock_is_stream(sk))
+	if (flags & (MSG_OOB | MSG_ERRQUEUE) || (dir == DIR_RECV && flags & MSG_PEEK) || !sock_is_stream(sk))
 		return 0;
 	c = conn_of(sk);
 	if (c && c->ignored)
 		return 0;
+	if (ret < 0) {
+		if (c && dir == DIR_SEND)
+			c->send_ns = 0;
+		return 0;
+	}
 	if (!ret) {
 		if (dir != DIR_RECV || !at_end(sk))
 			return 0;
 		tp = bpf_skc_to_tcp_sock(sk);
-		if (tp && c && c->announced)
+		if (tp && c && c->announced && !c->ignored)
 			see_gap(tp, c, DIR_RECV, 0);
 		/* the peer's end was read; on a unix socket the only sign of it */
 		if (c && c->announced)
@@ -153,12 +158,25 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir,
 	return 0;
 }
 
+/* The connection was closed below the program: is everything told now? */
+static __always_inline void settle(struct sock *sk, bool over)
+{
+	struct sonde_conn *c;
+
+	if (sk->__sk_common.skc_state != TCP_CLOSE)
+		return;
+	c = conn_of(sk);
+	if (c && c->end_how && !c->ended && (over || all_read(sk, c)))
+		conn_end(c, c->end_how, c->end_err);
+}
+
 SEC("?tp_btf/sock_send_length")
 int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 {
 	__u64 t = run_begin(RUN_SOCK_SEND);
 
 	moved(sk, ret, flags, DIR_SEND, 0);
+	settle(sk, false);
 	run_end(RUN_SOCK_SEND, t);
 	return 0;
 }
@@ -170,6 +188,7 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 
 	/* MSG_TRUNC throws TCP's bytes away: what stands in the buffer is older */
 	moved(sk, ret, flags, DIR_RECV, flags & MSG_TRUNC && sk->__sk_common.skc_family != AF_UNIX ? STAT_UNREADABLE_BYTES : 0);
+	settle(sk, ret <= 0 && ret != -EAGAIN);
 	run_end(RUN_SOCK_RECV, t);
 	return 0;
 }
@@ -219,8 +238,7 @@ int BPF_PROG(sock_send_start, struct sock *sk, struct msghdr *msg)
 	__u64 t = run_begin(RUN_SEND_START);
 	struct sonde_conn *c = conn_of(sk);
 
-	/* a held record's message has begun before */
-	if (c && !c->send_ns && !c->ignored && !c->held.len)
+	if (c && !c->send_ns && !c->ignored)
 		c->send_ns = bpf_ktime_get_ns();
 	if (c && msg->msg_flags & MSG_OOB)
 		c->urgent = 1;

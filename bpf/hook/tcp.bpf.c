@@ -100,30 +100,13 @@ static __always_inline void connect_failed(struct sock *sk, struct sonde_conn *c
 	emit(&e, sizeof(e), STAT_EV_TCP_FAIL);
 }
 
-/*
- * The peer has finished and we have seen the program read it all (its FIN takes one number). The socket's own
- * copied_seq will not do: a FIN that comes while the program reads is worked off inside the read,
- * before the read's hook.
- */
-static __always_inline bool all_read(struct sock *sk, const struct sonde_conn *c)
-{
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	__u32 seen;
-
-	if (!tp)
-		return false;
-	seen = c->half[DIR_RECV].tcp_seq;
-	if (!seen)
-		seen = tp->rcv_nxt - (__u32)tp->bytes_received; /* nothing was told yet */
-	return tp->rcv_nxt - seen <= 1;
-}
-
 /* The program closes it, so none of its calls is under way: what went unseen since the last hook? */
 static __always_inline void see_last_gaps(struct sock *sk, struct sonde_conn *c)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 
-	if (!tp)
+	/* what nobody looks at has no gaps */
+	if (!tp || c->ignored)
 		return;
 	see_gap(tp, c, DIR_RECV, 0);
 	see_gap(tp, c, DIR_SEND, 0);
@@ -153,10 +136,24 @@ static __always_inline void closing(struct sock *sk, struct sonde_conn *c, int s
 		conn_end(c, closed ? END_LOCAL_CLOSE | END_CLOSED : END_LOCAL_FIN, 0);
 		break;
 	case TCP_CLOSE:
-		conn_end(c, END_CLOSED | (err == ETIMEDOUT ? END_TIMEOUT :
-					  err ? END_PEER_RESET : END_LOCAL_CLOSE), err);
+		c->end_how = END_CLOSED | (err == ETIMEDOUT ? END_TIMEOUT : err ? END_PEER_RESET : END_LOCAL_CLOSE);
+		c->end_err = err;
+		/* the program may still read what has come, or is in the middle of a send */
+		if (!sk->sk_socket || (all_read(sk, c) && !c->send_ns))
+			conn_end(c, c->end_how, err);
 		break;
 	}
+}
+
+/* The last of a TCP socket. */
+SEC("?tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroyed, struct sock *sk)
+{
+	struct sonde_conn *c = conn_of(sk);
+
+	if (c && c->id && c->end_how)
+		conn_end(c, c->end_how, c->end_err);
+	return 0;
 }
 
 SEC("?tp_btf/inet_sock_set_state")

@@ -27,6 +27,7 @@
 #define SEND_SHUTDOWN 2
 #define SHUTDOWN_MASK 3
 
+#define EAGAIN 11
 #define ECONNRESET 104
 #define EPIPE 32
 #define ETIMEDOUT 110

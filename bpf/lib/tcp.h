@@ -27,3 +27,21 @@ static __always_inline __u32 see_gap(struct tcp_sock *tp, struct sonde_conn *c, 
 	proc_flag(c->tgid, PROC_SPLICED);
 	return missed;
 }
+
+/*
+ * The peer has finished and we have seen the program read it all (its FIN takes one number). The socket's own
+ * copied_seq will not do: a FIN that comes while the program reads is worked off inside the read,
+ * before the read's hook.
+ */
+static __always_inline bool all_read(struct sock *sk, const struct sonde_conn *c)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u32 seen;
+
+	if (!tp)
+		return false;
+	seen = c->half[DIR_RECV].tcp_seq;
+	if (!seen)
+		seen = tp->rcv_nxt - (__u32)tp->bytes_received; /* nothing was told yet */
+	return tp->rcv_nxt - seen <= 1;
+}

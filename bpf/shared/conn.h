@@ -58,5 +58,7 @@ struct sonde_conn {
 	__u8 gap;	  /* a record of this connection was lost since the last one */
 	__u8 unseen;	  /* bytes passed that could not be read */
 	__u8 urgent;	  /* the send call under way is of urgent data */
-	__u8 pad;
+	__u8 end_how;	  /* the end that waits until the program has read, or written, what is under way; 0: none does */
+	__u16 end_err;
+	__u8 pad[6];
 };

@@ -193,6 +193,23 @@ static void orphan_begins(struct cx *x, struct stream *s)
 	}
 }
 
+/* An answer to a head that is not complete (400, 414, 431): of the request, its first line is all there will be. */
+static struct req *answered_early(struct cx *x)
+{
+	struct http1_head head = {0};
+	struct h1 *h = x->h;
+	struct stream *r = requests(h);
+
+	if (h->unsure || h->torn || r->gap || r->mode != M_HEAD || !r->len || r->tentative != T_NONE ||
+	    http1_request_line(r->buf, r->len, true, &head) <= 0)
+		return NULL;
+	push_request(x, r, &head, true);
+	h->sending = NULL;
+	r->body = 0;
+	h1_search(h, r);
+	return h->first;
+}
+
 static void answer_begins(struct cx *x, struct stream *s, const struct http1_head *head)
 {
 	struct h1 *h = x->h;
@@ -202,6 +219,8 @@ static void answer_begins(struct cx *x, struct stream *s, const struct http1_hea
 	s->body = 0;
 	h->answers_gap = false;
 	h->next_answer = s->number + 1;
+	if (!q)
+		q = answered_early(x);
 	if (q && h->numbered && q->number != s->number) {
 		if (h->torn) {
 			s->orphan = true;
