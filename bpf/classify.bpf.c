@@ -304,6 +304,7 @@ __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err)
 	for (int dir = 0; dir < 2; dir++) {
 		e.pos[dir] = c->half[dir].pos;
 		e.last_ns[dir] = c->half[dir].last_ns;
+		e.note[dir] = c->half[dir].note;
 	}
 	e.tgid = c->tgid;
 	e.how = how;
@@ -404,6 +405,7 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 		return 0;
 	__builtin_memcpy(w->own, own->proto_state, sizeof(w->own));
 	__builtin_memcpy(w->other, other->proto_state, sizeof(w->other));
+	w->end_note = own->note;
 	w->dir = dir;
 	w->req_dir = c->req_dir;
 	w->pay.found = !!p->hidden;
@@ -427,6 +429,7 @@ __hidden int conn_bytes(struct sock *sk, struct sonde_conn *c, const struct pass
 		send_piece(&st, 0);
 	}
 	__builtin_memcpy(own->proto_state, w->own, sizeof(w->own));
+	own->note = w->end_note;
 	/* the end of a unix connection may come without a hook */
 	if (sk->__sk_common.skc_family == AF_UNIX && c->held.len && c->held_dir == dir)
 		conn_release(c, own->pos, st.now);

@@ -430,6 +430,7 @@ static void conn_end(struct flow_table *t, struct conn *c, const struct ev_end *
 	int err = 0;
 
 	c->flow.gap = e->h.flags & DATA_GAP;
+	memcpy(c->flow.end_note, e->note, sizeof(c->flow.end_note));
 	for (int dir = 0; dir < 2 && c->state && !err; dir++) {
 		uint64_t pos = is_sudden(e) ? MAX(e->pos[dir], c->pos[dir]) : e->pos[dir];
 

@@ -452,6 +452,17 @@ static __always_inline bool is_doubtful(struct walk *w)
 	return own(w)->d.flags & F_MAYBE && (is_request(w) ? outstanding(w) <= 0 : is_uncertain(w));
 }
 
+/* If a chunked body is cut here, so much of it passed. */
+static __always_inline void tell_end(struct walk *w)
+{
+	const struct h1_dir *d = &own(w)->d;
+	__u64 ahead = !d->digits && d->remaining > 2 ? d->remaining - 2 : 0;
+
+	w->end_note = 0;
+	if (d->mode == M_CHUNK)
+		w->end_note = NOTE_CHUNK_MAKE(d->body - ahead, own(w)->count - 1) | (w->unseen ? 0 : NOTE_NUMBER);
+}
+
 static __always_inline __u32 skip_body(struct walk *w, struct h1_dir *d)
 {
 	__u32 n = d->remaining < w->left ? d->remaining : w->left;
@@ -460,6 +471,7 @@ static __always_inline __u32 skip_body(struct walk *w, struct h1_dir *d)
 	if (d->mode == M_CLOSE)
 		return w->left;
 	d->remaining -= n;
+	tell_end(w);
 	if (d->mode == M_SKIP && !d->remaining) {
 		d->mode = M_HEAD;
 		w->done = 1;
@@ -840,7 +852,7 @@ static __always_inline bool is_message_instead(struct walk *w, const struct h1_d
 	return false;
 }
 
-static __always_inline __u32 do_http1_walk(struct walk *w)
+static __always_inline __u32 walk_any(struct walk *w)
 {
 	struct h1_dir *d = &own(w)->d;
 
@@ -858,6 +870,14 @@ static __always_inline __u32 do_http1_walk(struct walk *w)
 	default:
 		return walk_head(w);
 	}
+}
+
+static __always_inline __u32 do_http1_walk(struct walk *w)
+{
+	__u32 take = walk_any(w);
+
+	tell_end(w);
+	return take;
 }
 
 PROTO_ENTRY(http1_detect)

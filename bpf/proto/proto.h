@@ -68,6 +68,7 @@ struct walk {
 	__u32 done;  /* out: a message ended with what was taken */
 	__u32 leave; /* out: after these bytes the connection stops being this protocol */
 	__u32 unseen; /* in: of this connection bytes have passed that nobody looked at: it was joined late, or they could not be read */
+	__u64 end_note; /* in, out: ev_end.note if the connection ended behind these bytes */
 	__u64 tmp[6]; /* the protocol's own, for one call */
 	struct payload pay;
 	struct ev_data ev; /* data follows it in the record */

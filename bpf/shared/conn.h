@@ -16,6 +16,7 @@
 struct sonde_half {
 	__u64 pos;     /* bytes that passed */
 	__u64 last_ns; /* when the last of them did; 0: none did */
+	__u64 note;    /* what ev_end.note says if the connection ends here */
 	__u32 tcp_seq; /* copied_seq / write_seq after the last hook */
 	__u32 pad;
 	__u64 proto_state[CONN_HALF_STATE / 8];

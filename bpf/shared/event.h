@@ -91,6 +91,7 @@ struct ev_end {
 	__u64 conn;
 	__u64 pos[2];
 	__u64 last_ns[2]; /* when the last byte of each direction passed; 0: none did */
+	__u64 note[2];	  /* the protocol half's word on where each direction stands, see note.h */
 	__u32 tgid;
 	__u16 how; /* enum sonde_end_how */
 	__u16 err; /* sk_err */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What a protocol's kernel half tells its decoder about a piece, in ev_data.note. The kernel's half has seen
+ * What a protocol's kernel half tells its decoder about a piece, in ev_data.note, or about the end, in ev_end.note. The kernel's half has seen
  * every byte, also of records that were lost: with its word a decoder is in step again at the next piece.
  *
  * NOTE_HEAD: a message begins with the first byte; where it is not set, none does.
@@ -10,6 +10,8 @@
  *   counted from 0 and wrapping. It is left out when bytes have passed that nobody looked at.
  *
  * With NOTE_HEAD, bits 0–31 are the number and NOTE_REQUEST tells the role.
+ * At the end: NOTE_CHUNK inside a chunked body.
+ *
  * With NOTE_CHUNK, bits 0–43 are the body's payload before this piece and bits 44–59 the number's low 16 bits.
  */
 #pragma once

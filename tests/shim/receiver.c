@@ -163,6 +163,7 @@ static void on_conn_end(struct receiver *r, const struct ev_end *e)
 	int err = 0;
 
 	r->flow.gap = e->h.flags & DATA_GAP;
+	memcpy(r->flow.end_note, e->note, sizeof(r->flow.end_note));
 	for (int dir = 0; dir < 2 && r->state && !err; dir++)
 		err = pass_hole(r, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
 	became_unknown(r, err);

@@ -467,6 +467,17 @@ static void end_unknown(struct cx *x)
 			h1_lose_head(x, &h->s[i], CALL_LOSS_HOLE);
 }
 
+/* A chunked body that is cut: its framing was left out, but how much of it passed is told. */
+static void cut_chunks(struct h1 *h, const struct flow *flow, int dir)
+{
+	struct stream *s = &h->s[dir];
+	uint64_t note = flow->end_note[dir];
+	bool same = h->numbered ? NOTE_CHUNK_NUMBER(note) == (uint16_t)s->number : !flow->gap;
+
+	if (note & NOTE_CHUNK && same && (s->mode == M_NOTE || (s->mode >= M_CHUNK_SIZE && s->mode <= M_CHUNK_END)))
+		s->body = NOTE_CHUNK_BODY(note);
+}
+
 static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t ns, struct call_sink *sink)
 {
 	struct h1 *h = state;
@@ -482,7 +493,10 @@ static int end(void *state, const struct flow *flow, enum flow_end how, uint64_t
 		end_unknown(&x);
 	else
 		h->s[0].gap = h->s[1].gap = false; /* what is missing at the end was told */
-	if (flow->gap)
+	for (int dir = 0; dir < 2; dir++)
+		cut_chunks(h, flow, dir);
+	/* on a unix socket nothing tells that bytes were spliced away */
+	if (h->over && (flow->gap || (flow->local.family == NET_UNIX && !requests(h)->body)))
 		h1_lose_over(&x);
 	else
 		h1_tell_over(&x);

@@ -37,6 +37,7 @@ struct flow {
 	struct proto_budget *budget; /* the same in all calls for a connection */
 	bool from_start; /* both streams are seen from their first byte */
 	bool gap;	 /* records were lost between the last call of the decoder and this one, in either direction */
+	uint64_t end_note[2]; /* at end(): what the kernel's half says of each direction, see bpf/shared/note.h; 0: nothing */
 	bool tls;	 /* the bytes are plaintext of a TLS session: url.scheme is https */
 };
 

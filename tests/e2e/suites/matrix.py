@@ -187,7 +187,8 @@ def client_gone(logged, sent_only, unix):
     """
     gone = {"peer_closed", "peer_reset"} | ({"connection_lost"} if unix else set())
     if not sent_only:
-        return pairs({200}, gone)
+        # one that notices may end its answer in order, with a last chunk that goes out behind the client's FIN
+        return pairs({200}, gone | ({None} if logged else set()))
     if logged is None:
         return pairs({None}, gone)
     # of an answer to a client that had gone, the reset that it causes comes before the write is over, or after it
