@@ -192,7 +192,8 @@ def client_gone(logged, sent_only, unix):
     if logged is None:
         return pairs({None}, gone)
     # of an answer to a client that had gone, the reset that it causes comes before the write is over, or after it
-    return pairs({None}, gone) | (pairs({200}, {None}) if logged else pairs({200}, gone))
+    # (and between the write of the head and that of the body)
+    return pairs({None}, gone) | pairs({200}, gone | ({None} if logged else set()))
 
 
 def client_abort(c):
