@@ -289,7 +289,7 @@ __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err)
 
 	if (!c->announced || c->ended)
 		return 0;
-	if (c->held.len) {
+	if (c->held.len && (c->held_dir ? end_of_send(how) : end_of_recv(how))) {
 		/* an iterator may not index by a variable */
 		const struct sonde_half *h = c->held_dir ? &c->half[1] : &c->half[0];
 

@@ -124,6 +124,8 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir,
 			/* bytes of an excluded program on a socket that it shares with one that is read */
 			c->half[dir & 1].pos += ret;
 			c->half[dir & 1].tcp_seq = 0;
+			if (dir == DIR_SEND)
+				c->send_ns = 0;
 		}
 		return 0;
 	}
@@ -135,6 +137,7 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir,
 	/* no part of the stream; where it is more than one byte, the rest will be seen as a gap */
 	if (dir == DIR_SEND && (tp && settings.has_send_start ? c->urgent : sends_urgent())) {
 		c->urgent = 0;
+		c->send_ns = 0;
 		return 0;
 	}
 	if (tp) {
@@ -150,11 +153,12 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir,
 	} else {
 		/* without the hook on the send's beginning, a send that fits a socket buffer began just now */
 		p.start_ns = c->send_ns ? c->send_ns : (__u32)ret <= 16384 ? p.now : 0;
-		c->send_ns = 0;
 	}
 	conn_bytes(sk, c, &p);
-	/* last: a FIN that is worked off on another CPU looks here for what was told */
+	/* last: a FIN or reset that is worked off on another CPU looks here for what was told */
 	c->half[dir & 1].tcp_seq = seq;
+	if (dir == DIR_SEND)
+		c->send_ns = 0;
 	return 0;
 }
 

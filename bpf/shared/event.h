@@ -86,6 +86,17 @@ enum sonde_end_how {
 	END_CLOSED = 0x80, /* flag: the socket is closed, nothing follows */
 };
 
+/* Which direction has ended. The other one's numbers in struct ev_end mean nothing: a call of it may be under way. */
+static inline int end_of_recv(unsigned int how)
+{
+	return how != END_LOCAL_FIN;
+}
+
+static inline int end_of_send(unsigned int how)
+{
+	return how != END_PEER_FIN;
+}
+
 struct ev_end {
 	struct ev_hdr h;
 	__u64 conn;
