@@ -432,7 +432,8 @@ static void conn_end(struct flow_table *t, struct conn *c, const struct ev_end *
 	c->flow.gap = e->h.flags & DATA_GAP;
 	memcpy(c->flow.end_note, e->note, sizeof(c->flow.end_note));
 	for (int dir = 0; dir < 2 && c->state && !err; dir++) {
-		bool ended = dir ? end_of_send(e->how) : end_of_recv(e->how);
+		/* a unix connection may go without another word */
+		bool ended = c->flow.local.family == NET_UNIX || (dir ? end_of_send(e->how) : end_of_recv(e->how));
 		uint64_t pos = is_sudden(e) ? MAX(e->pos[dir], c->pos[dir]) : e->pos[dir];
 
 		if (ended)

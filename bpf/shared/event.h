@@ -86,7 +86,7 @@ enum sonde_end_how {
 	END_CLOSED = 0x80, /* flag: the socket is closed, nothing follows */
 };
 
-/* Which direction has ended. The other one's numbers in struct ev_end mean nothing: a call of it may be under way. */
+/* Which direction has ended. The other one's numbers in struct ev_end may be ahead of its records: a call of it may be under way. */
 static inline int end_of_recv(unsigned int how)
 {
 	return how != END_LOCAL_FIN;
