@@ -20,7 +20,7 @@ struct sonde_live live = {};
 #define OWN_PEER_AGE (2000000000ULL << 8)
 /* Pieces of one event: one for each message in it, however small they are. What is behind them is not looked at. */
 #ifndef STEPS_MAX
-#define STEPS_MAX (1 << 17)
+#define STEPS_MAX (1 << 15)
 #endif
 
 struct step {
@@ -105,7 +105,10 @@ static __always_inline void hold(struct step *st)
 	k->span = w->span ? w->span : w->emit;
 	__builtin_memcpy(k->data, w->data, sizeof(k->data));
 	st->c->held_dir = st->dir;
-	k->len = w->emit;
+	__sync_lock_test_and_set(&k->len, w->emit);
+	/* it ended at this moment, and saw nothing held */
+	if (st->c->ended)
+		conn_release(st->c, k->pos + k->span, st->now);
 }
 
 static __always_inline void send_piece(struct step *st, __u32 len)
@@ -289,7 +292,10 @@ __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err)
 
 	if (!c->announced || c->ended)
 		return 0;
-	if (c->held.len && (c->held_dir ? end_of_send(how) : end_of_recv(how))) {
+	/* before what is held is looked at: hold() looks here behind it */
+	if (how & END_CLOSED)
+		c->ended = 1;
+	if (how & END_CLOSED || (c->held.len && (c->held_dir ? end_of_send(how) : end_of_recv(how)))) {
 		/* an iterator may not index by a variable */
 		const struct sonde_half *h = c->held_dir ? &c->half[1] : &c->half[0];
 
@@ -309,8 +315,6 @@ __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err)
 	e.tgid = c->tgid;
 	e.how = how;
 	e.err = err;
-	if (how & END_CLOSED)
-		c->ended = 1;
 	if (emit(&e, sizeof(e), STAT_EV_END)) {
 		stat_add(STAT_LOST_ENDS, 1);
 		return -1;

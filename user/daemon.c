@@ -63,6 +63,8 @@ struct daemon {
 	uint64_t start_wall_ns, next_tick;
 	bool running, attached, wants_spans;
 	int status;
+	uint64_t overflowed; /* recordings over the budget of series, at the last tick */
+	bool overflowing;
 
 	/* tail -- COMMAND */
 	bool child_ended, hangup_ignored;
@@ -405,8 +407,22 @@ static void on_signal(struct daemon *d)
 	}
 }
 
+/* Once each time that the budget begins to refuse. */
+static void warn_overflow(struct daemon *d)
+{
+	struct metrics_stats m;
+
+	metrics_get_stats(d->metrics, &m);
+	if (m.overflowed != d->overflowed && !d->overflowing)
+		log_warn("the budget of %lld series is used up: new services, routes and statuses are counted in series with "
+			 "otel_metric_overflow=\"true\"; --metrics.max-series raises it", (long long)d->config->max_series);
+	d->overflowing = m.overflowed != d->overflowed;
+	d->overflowed = m.overflowed;
+}
+
 static void tick(struct daemon *d, uint64_t now)
 {
+	warn_overflow(d);
 	d->next_tick = now + NSEC_PER_SEC;
 	flow_tick(d->flow, now);
 	metrics_expire(d->metrics, now);

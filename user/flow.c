@@ -652,7 +652,7 @@ static void sweep(struct flow_table *t, uint64_t now_ns)
 	hmap_each(n, &t->conns) {
 		struct conn *c = container_of(n, struct conn, node);
 
-		if (c->live)
+		if (c->live || c->sudden)
 			continue;
 		/* nothing tells whether its last records were among the lost ones */
 		c->flow.gap = t->loss_tick && c->tick <= t->loss_tick;

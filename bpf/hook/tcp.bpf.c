@@ -26,6 +26,9 @@ static __always_inline void opened(struct sock *sk, __u16 flags)
 	c = conn_make(sk);
 	if (!c)
 		return;
+	/* connect() after connect(AF_UNSPEC): the connection before it is over */
+	if (c->id)
+		conn_end(c, c->end_how ? c->end_how : END_LOCAL_CLOSE | END_CLOSED, c->end_err);
 	__builtin_memset(c, 0, sizeof(*c));
 	c->tgid = tgid;
 	c->gen = live.conn_gen;
@@ -164,7 +167,7 @@ int BPF_PROG(tcp_set_state, struct sock *sk, int oldstate, int newstate)
 
 	/* a listening subflow of MPTCP: its children may turn out to be plain TCP */
 	if (!sock_is_stream(sk) || (newstate != TCP_LISTEN && is_subflow(sk)))
-		return 0;
+		goto out;
 	if (newstate == TCP_SYN_SENT) {
 		opened(sk, CONN_CLIENT | CONN_FROM_START);
 	} else if (newstate == TCP_LISTEN) {

@@ -71,7 +71,7 @@ struct h1 {
 	__u32 connect;	 /* the number behind that of the last CONNECT; 0: there was none */
 	/* of both */
 	__u32 uncertain; /* requests and answers may be out of step */
-	__u32 pad;
+	__u32 noise;	 /* bytes came that begin no message: how many messages they were is not known */
 	__u32 count;	 /* requests, or final answers, so far; wraps. Answers may be ahead: they came before their requests */
 };
 _Static_assert(sizeof(struct h1) <= CONN_HALF_STATE, "HTTP/1 state does not fit");
@@ -452,6 +452,12 @@ static __always_inline bool is_doubtful(struct walk *w)
 	return own(w)->d.flags & F_MAYBE && (is_request(w) ? outstanding(w) <= 0 : is_uncertain(w));
 }
 
+/* Whether the numbers are those of the messages. */
+static __always_inline __u64 note_number(struct walk *w)
+{
+	return w->unseen || own(w)->noise ? 0 : NOTE_NUMBER;
+}
+
 /* If a chunked body is cut here, so much of it passed. */
 static __always_inline void tell_end(struct walk *w)
 {
@@ -460,7 +466,7 @@ static __always_inline void tell_end(struct walk *w)
 
 	w->end_note = 0;
 	if (d->mode == M_CHUNK)
-		w->end_note = NOTE_CHUNK_MAKE(d->body - ahead, own(w)->count - 1) | (w->unseen ? 0 : NOTE_NUMBER);
+		w->end_note = NOTE_CHUNK_MAKE(d->body - ahead, own(w)->count - 1) | note_number(w);
 }
 
 static __always_inline __u32 skip_body(struct walk *w, struct h1_dir *d)
@@ -610,7 +616,8 @@ static __always_inline void abridge(struct walk *w, const struct scan *s)
 	__u32 len = s->n_framing ? s->framing_len : 0, from = s->framing;
 	__u8 *p = w->data;
 
-	if (s->n_framing > 1 || (s->n_framing && !len) || len > KEPT_LINE_MAX || p[STATUS_LEN - 1] != ' ' ||
+	if (s->n_framing > 1 || (s->n_framing && !len) || len > KEPT_LINE_MAX || (len && from < STATUS_LEN + 2) ||
+	    p[STATUS_LEN - 1] != ' ' ||
 	    s->end < STATUS_LEN + 4 + len)
 		return;
 	w->span = s->end;
@@ -652,6 +659,7 @@ static __always_inline __u32 walk_head(struct walk *w)
 			w->leave = 1;
 		}
 		/* else not where a message begins: joined late, or a body that was not announced. User space must know that it passed */
+		h->noise = 1;
 		w->done = 1;
 		return w->left;
 	}
@@ -663,7 +671,7 @@ static __always_inline __u32 walk_head(struct walk *w)
 	if (!d->partial) {
 		w->heads = request;
 		w->note = NOTE_HEAD | (request ? NOTE_REQUEST : 0);
-		if (!w->unseen)
+		if (note_number(w))
 			w->note |= NOTE_NUMBER | h->count;
 	}
 	d->flags |= s->flags;
@@ -805,7 +813,7 @@ static __always_inline __u32 walk_chunk(struct walk *w, struct h1_dir *d)
 	l->at = 0;
 	http1_chunk_line();
 	if (fresh)
-		w->note = NOTE_CHUNK_MAKE(d->body, own(w)->count - 1) | (w->unseen ? 0 : NOTE_NUMBER);
+		w->note = NOTE_CHUNK_MAKE(d->body, own(w)->count - 1) | note_number(w);
 	if (!l->len) {
 		n = w->cap < LINE_MAX ? w->cap : LINE_MAX;
 		d->flags = 0;

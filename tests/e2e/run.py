@@ -14,7 +14,7 @@ from lib import cgroup  # noqa: E402
 from lib.proc import CACHE, TOP  # noqa: E402
 from lib.report import Report  # noqa: E402
 
-SUITES = ("matrix", "negative", "hostile", "scan", "scope", "names", "prometheus", "collector", "wait", "streams", "ways", "losses", "budget", "exclude", "telemetry", "command")
+SUITES = ("matrix", "negative", "hostile", "scan", "scope", "names", "prometheus", "collector", "wait", "streams", "ways", "races", "losses", "budget", "exclude", "telemetry", "command")
 
 
 def arguments():

@@ -486,6 +486,7 @@ static void test_not_abridged(void **state)
 		"HTTP/1.1 200 OK\r\nContent-Length:\r\n 0\r\n\r\n",
 		"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
 		"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 200 \nContent-Length: 5\r\nServer: x\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nContent-Length: 0, 0\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nX: y\r\n folded\r\nContent-Length: 0\r\n\r\n",

@@ -160,6 +160,9 @@ class Group:
         if seen + self.dropped + self.lost != made:
             bad.append("%d calls in all, %d dropped lines and %d accounted losses, were %d; of no cell: %s"
                        % (seen, self.dropped, self.lost, made, self._strangers()))
+        malformed = last.sum("sonde_records_lost_total", kind="malformed")
+        if malformed:
+            bad.append("%d records made no sense" % malformed)
         if sum(lost.values()) != self.lost:
             bad.append("%s lost in all, %d of them accounted for in a cell" % (lost, self.lost))
         errors = [x for x in self.sonde.proc.text(err=True, limit=100000).split("\n")
