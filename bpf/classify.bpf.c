@@ -194,12 +194,9 @@ static __always_inline void lose_rest(struct step *st, __u32 left)
 /* What passed unseen before the event: a body goes on by arithmetic, else only a message's start is certain. */
 static __always_inline void step_over(struct step *st, __u32 missed)
 {
-	__u32 take = 0;
-
 	st->w->left = missed;
 	st->w->done = 0;
-	take = PROTO_CALL(st->c->proto, skip, 0);
-	if (take < missed)
+	if (PROTO_CALL(st->c->proto, skip, 0) < missed)
 		PROTO_CALL(st->c->proto, gap, 0);
 }
 
@@ -295,7 +292,7 @@ __hidden int conn_end(struct sonde_conn *c, __u32 how, __u32 err)
 	/* before what is held is looked at: hold() looks here behind it */
 	if (how & END_CLOSED)
 		c->ended = 1;
-	if (how & END_CLOSED || (c->held.len && (c->held_dir ? end_of_send(how) : end_of_recv(how)))) {
+	if (how & END_CLOSED || (c->held.len && end_covers(how, c->held_dir))) {
 		/* an iterator may not index by a variable */
 		const struct sonde_half *h = c->held_dir ? &c->half[1] : &c->half[0];
 

@@ -107,16 +107,12 @@ static void *metrics_thread(void *arg)
 static struct exporter *exporter_new(const struct exporter_host *host)
 {
 	struct exporter *e = calloc(1, sizeof(*e));
-	pthread_condattr_t attr;
 
 	if (!e)
 		return NULL;
 	e->host = host;
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&e->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&e->wake);
 	return e;
 }
 

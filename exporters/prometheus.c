@@ -480,17 +480,13 @@ static void prometheus_stop(struct exporter *e, uint64_t deadline_ns)
 static struct exporter *exporter_new(const struct exporter_host *host)
 {
 	struct exporter *e = calloc(1, sizeof(*e));
-	pthread_condattr_t attr;
 
 	if (!e)
 		return NULL;
 	e->host = host;
 	e->last = &e->first;
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&e->more, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&e->more);
 	return e;
 }
 

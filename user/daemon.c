@@ -161,14 +161,10 @@ static void on_call(void *ctx, const struct call *c, struct span *span)
 static int setup_loop(struct daemon *d)
 {
 	struct sigaction hangup;
-	pthread_condattr_t attr;
 	sigset_t mask;
 
 	pthread_mutex_init(&d->mutex, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->answered, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&d->answered);
 	/* threads inherit the mask: signals come to the loop only; SIGUSR1 and 2 are taken and ignored */
 	sigemptyset(&mask);
 	if (d->o->child)

@@ -42,7 +42,6 @@ struct flow_table {
 	struct conn *sudden; /* connections that were reset a moment ago */
 	struct conn *last; /* that was looked up */
 	struct proto_budget budget;
-	uint16_t heads; /* of the record that is worked on */
 	struct flow_stats stats;
 	uint64_t lost_ends, lost_records;
 	uint64_t now_ns; /* of the record that is looked at, or of the tick: a clock is not read for each of them */
@@ -335,13 +334,13 @@ static int conn_start_proto(struct conn *c, uint8_t proto)
 }
 
 /* The connection is no protocol's, or there is no room for its state: that may be different at its next bytes. */
-static void conn_unknown(struct flow_table *t, struct conn *c)
+static void conn_unknown(struct flow_table *t, struct conn *c, uint64_t heads)
 {
 	bool refused = c->proto && !c->state;
 
 	conn_forget_proto(t, c);
 	if (refused)
-		t->stats.lost[CALL_LOSS_BUDGET] += t->heads;
+		t->stats.lost[CALL_LOSS_BUDGET] += heads;
 	c->unknown = !refused;
 	t->stats.conns_unknown += !refused;
 }
@@ -397,7 +396,7 @@ static void on_bytes(struct flow_table *t, const struct ev_data *e, const uint8_
 	if (!err && e->after)
 		err = conn_hole(t, c, e->dir, c->pos[e->dir] + e->after, e->h.ts);
 	if (err)
-		conn_unknown(t, c);
+		conn_unknown(t, c, e->heads);
 }
 
 static enum flow_end end_of(const struct ev_end *e)
@@ -433,7 +432,7 @@ static void conn_end(struct flow_table *t, struct conn *c, const struct ev_end *
 	memcpy(c->flow.end_note, e->note, sizeof(c->flow.end_note));
 	for (int dir = 0; dir < 2 && c->state && !err; dir++) {
 		/* a unix connection may go without another word */
-		bool ended = c->flow.local.family == NET_UNIX || (dir ? end_of_send(e->how) : end_of_recv(e->how));
+		bool ended = c->flow.local.family == NET_UNIX || end_covers(e->how, dir);
 		uint64_t pos = is_sudden(e) ? MAX(e->pos[dir], c->pos[dir]) : e->pos[dir];
 
 		if (ended)
@@ -442,7 +441,7 @@ static void conn_end(struct flow_table *t, struct conn *c, const struct ev_end *
 	if (c->state && !err)
 		err = c->proto->end(c->state, &c->flow, end_of(e), e->h.ts, &t->sink);
 	if (err)
-		conn_unknown(t, c);
+		conn_unknown(t, c, 0);
 	if (e->how & END_CLOSED)
 		conn_remove(t, c);
 }
@@ -532,7 +531,6 @@ static int on_data(struct flow_table *t, const struct ev_data *d, size_t size)
 		t->stats.lost[CALL_LOSS_HOLE] += d->heads;
 		return malformed(t);
 	}
-	t->heads = d->heads;
 	on_bytes(t, d, (const uint8_t *)(d + 1));
 	return 0;
 }

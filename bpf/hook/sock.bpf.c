@@ -142,7 +142,7 @@ static __always_inline int moved(struct sock *sk, int ret, int flags, __u32 dir,
 	}
 	if (tp) {
 		p.missed = see_gap(tp, c, dir, ret);
-		seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
+		seq = tcp_seq_of(tp, dir);
 	}
 	if (dir == DIR_RECV) {
 		p.start_ns = p.now;

@@ -4,14 +4,18 @@
 
 #include "bpf/lib/conn.h"
 
+static __always_inline __u32 tcp_seq_of(const struct tcp_sock *tp, __u32 dir)
+{
+	return dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
+}
+
 /*
  * The socket's own sequence numbers tell what passed unseen before the last n bytes; returns how many did.
  */
 static __always_inline __u32 see_gap(struct tcp_sock *tp, struct sonde_conn *c, __u32 dir, __u32 n)
 {
-	__u32 seq = dir == DIR_RECV ? tp->copied_seq : tp->write_seq;
 	struct sonde_half *h = &c->half[dir & 1];
-	__u32 missed = seq - h->tcp_seq - n;
+	__u32 missed = tcp_seq_of(tp, dir) - h->tcp_seq - n;
 
 	/* one may be urgent data or a FIN; more than half the space: another thread was faster, not a gap */
 	if (!h->tcp_seq || missed <= 1 || missed >= (1U << 31))

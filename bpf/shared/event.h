@@ -87,14 +87,9 @@ enum sonde_end_how {
 };
 
 /* Which direction has ended. The other one's numbers in struct ev_end may be ahead of its records: a call of it may be under way. */
-static inline int end_of_recv(unsigned int how)
+static inline int end_covers(unsigned int how, int dir)
 {
-	return how != END_LOCAL_FIN;
-}
-
-static inline int end_of_send(unsigned int how)
-{
-	return how != END_PEER_FIN;
+	return how != (dir == DIR_RECV ? END_LOCAL_FIN : END_PEER_FIN);
 }
 
 struct ev_end {

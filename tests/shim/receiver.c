@@ -165,7 +165,7 @@ static void on_conn_end(struct receiver *r, const struct ev_end *e)
 	r->flow.gap = e->h.flags & DATA_GAP;
 	memcpy(r->flow.end_note, e->note, sizeof(r->flow.end_note));
 	for (int dir = 0; dir < 2 && r->state && !err; dir++)
-		err = !(dir ? end_of_send(e->how) : end_of_recv(e->how)) ? 0 : pass_hole(r, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
+		err = !end_covers(e->how, dir) ? 0 : pass_hole(r, dir, e->pos[dir], e->h.flags & DATA_GAP ? TIME_UNKNOWN : e->last_ns[dir]);
 	became_unknown(r, err);
 	receiver_end(r, (e->how & ~END_CLOSED) == END_PEER_FIN ? FLOW_END_PEER_FIN : FLOW_END_LOCAL_CLOSE, e->h.ts);
 	if (e->how & END_CLOSED)

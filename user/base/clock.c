@@ -39,3 +39,13 @@ uint64_t clock_mono_to_wall(uint64_t mono_ns)
 	}
 	return mono_ns + atomic_load_explicit(&offset, memory_order_relaxed);
 }
+
+void clock_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
+}

@@ -22,7 +22,6 @@ struct queue {
 
 struct queue *queue_new(size_t capacity)
 {
-	pthread_condattr_t attr;
 	struct queue *q;
 
 	if (!capacity || capacity > (SIZE_MAX - sizeof(*q)) / sizeof(void *)) {
@@ -35,10 +34,7 @@ struct queue *queue_new(size_t capacity)
 	q->capacity = capacity;
 	q->want = SIZE_MAX;
 	pthread_mutex_init(&q->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&q->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&q->cond);
 	return q;
 }
 

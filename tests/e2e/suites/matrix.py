@@ -10,7 +10,7 @@ from lib.report import Failed, Skip
 from lib.truth import Side, Want, percentile
 from servers.all import servers, variants
 
-from .group import Group, back_sides, clean_sides, new_mark, same_as_log, wants_of
+from .group import Group, back_sides, clean_sides, new_mark, same_as_log, wants_of, without_loss
 
 
 class Cell:
@@ -140,9 +140,6 @@ def same_sides(c, mark, path, n):
     return [Side(role, port, wants) for port in ports for role in ("client", "server")]
 
 
-LOSING = 3  # attempts: a machine that stops in the middle of one is no fault of sonde's
-
-
 def flat_once(c, tool, mark):
     """(text, lost): what was made is counted or lost, always; that nothing is lost is up to the caller."""
     n = c.server.flat // (4 if c.quick else 1)
@@ -161,15 +158,7 @@ def flat_once(c, tool, mark):
 
 def flat(tool):
     def run(c):
-        notes = []
-        for attempt in range(LOSING):
-            text, lost = flat_once(c, tool, c.mark if not attempt else new_mark(c.mark + "again"))
-            notes.append(text + (" LOST %s" % lost if lost else ""))
-            if not lost:
-                return "; again: ".join(notes)
-            if not lost.get("ring_full"):
-                raise Failed(["lost calls, and the ring had room"] + notes)
-        raise Failed(["lost calls in each of %d attempts, all of them counted" % LOSING] + notes)
+        return without_loss(lambda attempt: flat_once(c, tool, c.mark if not attempt else new_mark(c.mark + "again")))
     return run
 
 

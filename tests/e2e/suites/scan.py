@@ -13,13 +13,12 @@ from lib.proc import HERE, Process, wait_for, which
 from lib.report import Failed
 from servers.base import Server
 
-from .group import SETTLE_LOST, Group, lost_between
+from .group import SETTLE_LOST, Group, lost_between, without_loss
 
 COUNT = 100000
 ROUTES = 100  # metrics.routes-per-service, as it is unless configured
 MEMORY_GROWS = 4 << 20  # bytes; the paths alone, kept, would be more
 MEMORY = 25 << 20
-LOSING = 3  # attempts, see the flat-out cells
 FAMILIES = ["http_%s_%s" % (role, what) for role in ("server", "client") for what in
             ("request_duration_seconds", "request_body_size_bytes", "response_body_size_bytes")]
 OWN = {"service_name", "service_namespace", "service_instance_id", "otel_metric_overflow"}
@@ -133,16 +132,6 @@ def once(options, shape, routes, overflows):
         group.close()
 
 
-def cell(options, *shape):
-    notes = []
-    for _ in range(LOSING):
-        text, lost = once(options, *shape)
-        notes.append(text + (" LOST %s" % lost if lost else ""))
-        if not lost:
-            return "; again: ".join(notes)
-    raise Failed(["lost calls in each of %d attempts, all of them counted" % LOSING] + notes)
-
-
 def run(report, options):
     if options.truth_only:
         return
@@ -154,4 +143,4 @@ def run(report, options):
         if why:
             report.skip(name, why)
         else:
-            report.cell(name, lambda shape=shape: cell(options, *shape))
+            report.cell(name, lambda shape=shape: without_loss(lambda _: once(options, *shape)))
